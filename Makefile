@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+#
+# make             build the programs and the applications into build/release/
+# make run         install what is missing, build, start the demo  (PORT=8080 APP=…/chat.so)
+# make test        install what is missing, build, run every suite; closes with the counts
+# make check-X     one suite: lint unit process e2e browser crash; also check-fuzz, test-long
+#
+# Variables: CC CFLAGS LDFLAGS PREFIX DESTDIR; SAN=address,undefined or SAN=thread (a build
+# of its own, in build/asan or build/tsan); WERROR=1; V=1 shows the commands.
+# A folder without sources is fine: a program exists as soon as its main.c does.
+
+VERSION := $(shell sed -n 's/^.define SIOLITE_VERSION "\(.*\)"/\1/p' core/base/cfg.h 2>/dev/null)
+PREFIX ?= /usr/local
+PORT ?=
+APP ?=
+FUZZ_SECONDS ?= 60
+
+MODE := $(if $(SAN),$(if $(findstring thread,$(SAN)),tsan,asan),release)
+B := build/$(MODE)
+GEN := $(B)/gen
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@echo "  $(1)	$(2)")
+
+# ---- flags ----
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
+        -Wvla -Wformat=2 -Wundef $(if $(filter 1,$(WERROR)),-Werror)
+INC := -I. -I$(GEN)
+BASE := -std=c11 -D_GNU_SOURCE -O2 -g -pthread
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+ALL_CFLAGS = $(BASE) $(WARN) $(INC) $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pthread -rdynamic $(SANFLAGS) $(LDFLAGS)
+
+# The libraries of a folder (pkg-config names), as in tests/lint/layers.txt. They are looked
+# up when a command runs, not when this file is read: `make run` may install them first.
+PKG_store := sqlite3
+PKG_store/ctl := jansson libcurl sqlite3
+PKG_core/app := jansson
+PKG_core/engine := jansson libuv
+PKG_core/hook := jansson libcurl libuv
+PKG_fcgi := libuv zlib
+PKG_ws := libuv libwebsockets zlib
+PKG_tests/unit := cmocka jansson libuv sqlite3
+PKG_tests/fuzz := jansson libuv sqlite3
+PKG_docs/examples := jansson
+PKG_tests/apps := jansson
+pkg_cflags = $(if $(1),$(shell pkg-config --cflags $(1)))
+pkg_libs = $(if $(1),$(shell pkg-config --libs $(1)))
+dir_pkgs = $(PKG_$(patsubst %/,%,$(dir $(1))))
+
+# ---- sources ----
+
+LIB_DIRS := core/base core/eio core/sio core/app core/engine core/hook store
+LIB_SRC := $(foreach d,$(LIB_DIRS),$(sort $(wildcard $(d)/*.c)))
+FCGI_SRC := $(sort $(wildcard fcgi/*.c))
+WS_SRC := $(sort $(wildcard ws/*.c))
+CTL_SRC := $(sort $(wildcard store/ctl/*.c))
+APP_SRC := $(if $(wildcard core/app/app.h),$(sort $(wildcard docs/examples/*.c tests/apps/*.c)))
+UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
+ALL_SRC := $(LIB_SRC) $(FCGI_SRC) $(WS_SRC) $(CTL_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(APP_SRC)
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+LIB_OBJ := $(call obj,$(LIB_SRC))
+# What tests link: a main.c stays out.
+FCGI_OBJ := $(call obj,$(FCGI_SRC))
+WS_OBJ := $(call obj,$(WS_SRC))
+no_main = $(filter-out %/main.o,$(1))
+
+PROGRAMS := $(if $(wildcard fcgi/main.c),$(B)/siolite.fcgi $(B)/siolite.cgi) \
+            $(if $(wildcard ws/main.c),$(B)/siolite-ws) \
+            $(if $(CTL_SRC),$(B)/siolite)
+APPS := $(patsubst %.c,$(B)/apps/%.so,$(notdir $(APP_SRC)))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(BENCH_SRC))
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
+
+GENERATED := $(if $(wildcard core/app/app.h),$(GEN)/siolite/app.h) \
+             $(if $(wildcard schema/statements.awk),$(GEN)/store_statements.h) \
+             $(if $(wildcard schema/schema.awk),$(GEN)/store_schema.h)
+
+.PHONY: all run run-conformance test test-long bench bench-quick install uninstall dist clean \
+        format compile_commands.json setup-run setup-test \
+        check-lint check-unit check-process check-e2e check-browser check-crash check-fuzz FORCE
+
+all: $(PROGRAMS) $(APPS)
+
+# Goals that install what they need have it done before anything is compiled.
+SETUP := $(if $(filter test test-long bench bench-quick check-process check-e2e check-browser \
+              check-crash check-fuzz,$(MAKECMDGOALS)),setup-test,\
+         $(if $(filter run run-conformance,$(MAKECMDGOALS)),setup-run))
+setup-run setup-test: setup-%:
+	@tests/setup.sh $*
+
+# ---- stamps: a change of flags recompiles, a removed or added source links again ----
+
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(CC) $(ALL_CFLAGS) | $(ALL_LDFLAGS))' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(B)/sources: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(ALL_SRC) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# ---- generated headers ----
+
+$(GEN)/store_statements.h: schema/statements.awk $(sort $(wildcard schema/statements/*.sql)) \
+                           $(wildcard schema/statements)
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk -f $< $(filter %.sql,$^) >$@.new && mv $@.new $@
+$(GEN)/store_schema.h: schema/schema.awk $(sort $(wildcard schema/migrations/*.sql)) \
+                       $(wildcard schema/views.sql schema/migrations)
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk -f $< $(filter %.sql,$^) >$@.new && mv $@.new $@
+$(GEN)/siolite/app.h: core/app/app.h
+	$(Q)mkdir -p $(@D)
+	$(Q)cp $< $@
+
+# ---- objects, programs, applications ----
+
+$(B)/obj/%.o: %.c $(B)/flags | $(SETUP) $(GENERATED)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(call dir_pkgs,$<)) -MMD -MP -c -o $@ $<
+
+HOOK_PKG := $(if $(wildcard core/hook/*.c),libcurl)
+LIB_PKGS := sqlite3 jansson libuv $(HOOK_PKG)
+link = mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) \
+       $(call pkg_libs,$(LIB_PKGS) $(1)) $(2) -ldl -lm
+
+# Plain objects, not an archive: an application may use an app_ verb that the program does not.
+$(B)/siolite.fcgi: $(FCGI_OBJ) $(LIB_OBJ) $(B)/sources
+	$(call say,LD,$@)
+	$(Q)$(call link,zlib,-lfcgi)
+$(B)/siolite.cgi: $(B)/siolite.fcgi
+	$(Q)ln -sf siolite.fcgi $@
+$(B)/siolite-ws: $(WS_OBJ) $(LIB_OBJ) $(B)/sources
+	$(call say,LD,$@)
+	$(Q)$(call link,libwebsockets zlib)
+$(B)/siolite: $(call obj,$(CTL_SRC)) $(LIB_OBJ) $(B)/sources
+	$(call say,LD,$@)
+	$(Q)$(call link,libcurl)
+
+build_app = mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -fPIC -shared -MMD -MP -MF $(@:.so=.d) \
+            $(call pkg_cflags,jansson) $(LDFLAGS) -o $@ $< $(call pkg_libs,jansson)
+$(B)/apps/%.so: docs/examples/%.c $(B)/flags | $(SETUP) $(GENERATED)
+	$(call say,APP,$@)
+	$(Q)$(build_app)
+$(B)/apps/%.so: tests/apps/%.c $(B)/flags | $(SETUP) $(GENERATED)
+	$(call say,APP,$@)
+	$(Q)$(build_app)
+
+# ---- unit tests: archives, so that a test may include the one .c whose statics it tests ----
+
+ar = rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$(B)/lib.a: $(LIB_OBJ) $(B)/sources
+	$(Q)$(ar)
+$(B)/lib-fcgi.a: $(call no_main,$(FCGI_OBJ)) $(B)/sources
+	$(Q)$(ar)
+$(B)/lib-ws.a: $(call no_main,$(WS_OBJ)) $(B)/sources
+	$(Q)$(ar)
+
+$(B)/unit/test_fcgi_%: $(B)/obj/tests/unit/test_fcgi_%.o $(B)/lib-fcgi.a $(B)/lib.a
+	$(call say,LD,$@)
+	$(Q)$(call link,cmocka zlib,-lfcgi)
+$(B)/unit/test_ws_%: $(B)/obj/tests/unit/test_ws_%.o $(B)/lib-ws.a $(B)/lib.a
+	$(call say,LD,$@)
+	$(Q)$(call link,cmocka libwebsockets zlib)
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+	$(call say,LD,$@)
+	$(Q)$(call link,cmocka)
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/lib.a
+	$(call say,LD,$@)
+	$(Q)$(call link,zlib)
+
+# ---- fuzz targets: everything again by clang ----
+
+FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FUZZ_LIB := $(patsubst %.c,build/fuzz/obj/%.o,$(LIB_SRC) $(filter-out %/main.c,$(FCGI_SRC)))
+build/fuzz/obj/%.o: %.c | $(SETUP) $(GENERATED)
+	$(call say,CLANG,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(BASE) $(WARN) $(INC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(CFLAGS) \
+	    $(call pkg_cflags,$(call dir_pkgs,$<)) -MMD -MP -c -o $@ $<
+build/fuzz/lib.a: $(FUZZ_LIB)
+	$(Q)$(ar)
+build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/lib.a
+	$(call say,LD,$@)
+	$(Q)clang -pthread -rdynamic $(FUZZ_FLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ \
+	    $(call pkg_libs,$(LIB_PKGS) zlib) -lfcgi -ldl -lm
+
+# ---- run: the script ends when make does, however make ends ----
+
+RUN_ENV = exec env --default-signal=INT PORT='$(PORT)' APP='$(APP)' SIOLITE_FLAGS='$(SIOLITE_FLAGS)' \
+          setpriv --pdeathsig TERM
+run: all setup-run
+	@$(RUN_ENV) www/serve.sh $(B)
+run-conformance: all setup-run
+	@$(RUN_ENV) tests/apps/run-conformance.sh $(B)
+
+# ---- tests: tests/check.sh runs suites by name, goes on after a failure, and counts ----
+
+test: setup-test $(PROGRAMS) $(APPS) $(UNIT_TESTS)
+	@tests/check.sh $(B) lint unit process e2e browser crash
+test-long: setup-test $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
+	@SIOLITE_LONG=1 FUZZ_SECONDS=$(FUZZ_SECONDS) \
+	    tests/check.sh $(B) lint unit process e2e browser crash fuzz
+check-lint: $(GENERATED)
+	@tests/check.sh $(B) lint
+check-unit: $(UNIT_TESTS) $(APPS)
+	@tests/check.sh $(B) unit
+check-process check-e2e check-browser check-crash: check-%: $(PROGRAMS) $(APPS)
+	@tests/check.sh $(B) $*
+check-fuzz: $(FUZZERS)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/check.sh $(B) fuzz
+bench bench-quick: $(PROGRAMS) $(APPS) $(BENCH_TOOLS)
+	@BENCH_QUICK=$(if $(filter bench-quick,$@),1) tests/check.sh $(B) bench
+
+# ---- install ----
+
+D := $(DESTDIR)$(PREFIX)
+install: all
+	install -d $(D)/bin $(D)/lib/siolite $(D)/include/siolite
+	install -m 755 $(B)/siolite.fcgi $(D)/lib/siolite/siolite.fcgi
+	ln -sf siolite.fcgi $(D)/lib/siolite/siolite.cgi
+	install -m 755 $(B)/siolite-ws $(D)/bin/siolite-ws
+	$(if $(CTL_SRC),install -m 755 $(B)/siolite $(D)/bin/siolite)
+	install -m 644 core/app/app.h $(D)/include/siolite/app.h
+uninstall:
+	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite
+	rm -rf $(D)/lib/siolite $(D)/include/siolite
+dist:
+	@mkdir -p build
+	git archive --prefix=siolite-$(VERSION)/ -o build/siolite-$(VERSION).tar.gz HEAD
+
+# ---- chores ----
+
+C_FILES = $(wildcard $(foreach d,$(LIB_DIRS) store/ctl fcgi ws docs/examples tests/apps \
+              tests/unit tests/fuzz,$(d)/*.c $(d)/*.h))
+format:
+	clang-format -i $(C_FILES)
+# In build/, where clangd and clang-tidy -p build find it.
+compile_commands.json: $(GENERATED)
+	@mkdir -p build
+	@{ printf '['; $(foreach s,$(ALL_SRC),printf '%s\n{"directory":"%s","file":"%s","arguments":[%s"-c","%s"]}' \
+	    "$$sep" '$(CURDIR)' '$(s)' '$(foreach f,$(CC) $(ALL_CFLAGS) \
+	    $(call pkg_cflags,$(call dir_pkgs,$(s))),"$(f)",)' '$(s)'; sep=,;) printf '\n]\n'; } >build/$@
+	@echo build/$@
+clean:
+	rm -rf build/release build/asan build/tsan build/fuzz build/compile_commands.json
+
+-include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d $(B)/apps/*.d build/fuzz/obj/*/*.d build/fuzz/obj/*/*/*.d)

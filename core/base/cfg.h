@@ -1,0 +1,89 @@
+/*
+ * Configuration: one table (name, type, default, bounds, one sentence) makes the parser,
+ * --help, the man page section and the sample file (house style O3). An option that is
+ * not in the table does not exist.
+ *
+ * The file: `key = value`, `#` comments, sizes with k/M, times with ms/s/m; an unknown
+ * key or a bad value is an error that names file, line, key and what is allowed.
+ * `header(NAME) = VALUE` may be repeated.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SIOLITE_CORE_BASE_CFG_H
+#define SIOLITE_CORE_BASE_CFG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/base/buf.h"
+
+enum cfg_synchronous { CFG_SYNC_OFF = 0, CFG_SYNC_NORMAL = 1, CFG_SYNC_FULL = 2 };
+enum cfg_origin { CFG_ORIGIN_REFUSE = 0, CFG_ORIGIN_ALLOW = 1 };
+enum cfg_abort { CFG_ABORT_LENIENT = 0, CFG_ABORT_STRICT = 1 };
+
+/* All strings are owned by the struct, never NULL ("" = not set). Read-only once the
+ * programs run. */
+struct cfg {
+    char *database, *app, *path;   /* path without trailing slash: "/socket.io" */
+    char *fcgi_listen, *ws_listen; /* "" = inherited descriptor; "HOST:PORT" or "/path" */
+    bool is_polling, is_websocket; /* transports= */
+    int64_t ping_interval_ms, ping_timeout_ms, upgrade_timeout_ms, connect_timeout_ms;
+    int64_t max_payload_bytes; /* a POST body, a WebSocket message */
+    int64_t n_attachments_max;
+    int64_t hold_ms;                     /* -1 = auto */
+    int64_t max_queue_bytes;             /* what may wait for one WebSocket */
+    int64_t ring_rows, ring_bytes;       /* the newest rows kept in memory */
+    int64_t log_rows_max, log_bytes_max; /* hard cap of the log; who is below it ends */
+    enum cfg_synchronous synchronous;
+    int log_level; /* enum log_level */
+    bool is_eio3, is_jsonp;
+    char *cors_origin, *cors_methods, *cors_allowed_headers, *cors_exposed_headers;
+    bool is_cors_credentials;
+    int64_t cors_max_age_s; /* -1 = not sent */
+    enum cfg_origin foreign_origin;
+    char *cookie;                   /* "" = none; "io; Path=/; HttpOnly; SameSite=Lax" */
+    int64_t http_compression_bytes; /* threshold; 0 = off */
+    int64_t ws_compression_bytes;   /* threshold; 0 = off */
+    enum cfg_abort aborted_poll;
+    int64_t recovery_ms; /* 0 = off */
+    bool is_recovery_skip_middleware;
+    bool is_cleanup_nsp, is_serve_client;
+    char *trusted_proxy; /* space-separated addresses */
+    char *extra_headers; /* "Name: value\r\n" lines from header(NAME)= */
+    int64_t n_nsp_max, n_rooms_max, n_pending_acks_max, event_name_bytes_max,
+        json_depth_max;
+    int64_t empty_session_ms; /* how long a session may live without a namespace */
+    int64_t handshakes_per_s; /* per address; 0 = unlimited */
+    char *hash;               /* of the file's text, hex: recorded by each process */
+};
+
+/* Defaults (design.md section 9). */
+void cfg_init(struct cfg *c);
+void cfg_fini(struct cfg *c);
+/* On failure `err` holds one line: "FILE:LINE: key: what is wrong; allowed: …".
+ * RC_NOTFOUND: no such file. */
+MUST_CHECK enum rc cfg_load(struct cfg *c, const char *file, struct buf *err);
+/* One "key=value", as from --set; `where` names the source in the error text. */
+MUST_CHECK enum rc
+cfg_set(struct cfg *c, struct str key_value, const char *where, struct buf *err);
+/* Checks across options (app exists when named, ping_timeout > 0 …), after the last
+ * cfg_set. */
+MUST_CHECK enum rc cfg_check(const struct cfg *c, struct buf *err);
+void cfg_print_help(FILE *out);   /* a line an option, for --help */
+void cfg_print_sample(FILE *out); /* a commented configuration file with all defaults */
+void cfg_print_man(FILE *out);    /* the same as an mdoc list, for the man page */
+
+/* What main() of every program does with its arguments: --config FILE, --set KEY=VALUE
+ * (repeatable), --check-config, --version, --help. Without --config: siolite.conf beside
+ * the program, else /etc/siolite/siolite.conf, else defaults only. Returns -1 to go on,
+ * else the exit status (0 after --help, 1 failure, 2 usage) with `c` empty; messages on
+ * stdout/stderr. Under a CGI server, arguments that are words of a query string are
+ * ignored: they come from a stranger. */
+int cfg_main(struct cfg *c, const char *program, int argc, char **argv);
+
+#ifndef SIOLITE_VERSION
+#define SIOLITE_VERSION "0.1.0"
+#endif
+
+#endif

@@ -1,0 +1,272 @@
+/*
+ * The table of options, and its forms for readers: --help, the sample file, the man page.
+ * To add an option: a field in struct cfg, a line in CFG_OPTIONS; nothing else.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/base/cfg_option.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+
+#include "core/base/log.h"
+
+#define S INT64_C(1000)
+#define MIN (60 * S)
+#define H (60 * MIN)
+#define KB INT64_C(1024)
+#define MB (1024 * KB)
+#define GB (1024 * MB)
+
+static const struct cfg_word SYNCHRONOUS[] = {{"normal", CFG_SYNC_NORMAL},
+                                              {"full", CFG_SYNC_FULL},
+                                              {"off", CFG_SYNC_OFF},
+                                              {NULL, 0}};
+static const struct cfg_word LEVELS[] = {{"error", LOG_ERROR},
+                                         {"warn", LOG_WARN},
+                                         {"info", LOG_INFO},
+                                         {"debug", LOG_DEBUG},
+                                         {NULL, 0}};
+static const struct cfg_word ORIGIN[] = {
+    {"refuse", CFG_ORIGIN_REFUSE}, {"allow", CFG_ORIGIN_ALLOW}, {NULL, 0}};
+static const struct cfg_word ABORT[] = {
+    {"lenient", CFG_ABORT_LENIENT}, {"strict", CFG_ABORT_STRICT}, {NULL, 0}};
+static const struct cfg_word AUTO[] = {{"auto", -1}, {NULL, 0}};
+static const struct cfg_word OFF[] = {{"off", 0}, {NULL, 0}};
+static const struct cfg_word OFF_ON[] = {{"off", 0}, {"on", 1024}, {NULL, 0}};
+static const struct cfg_word EMPTY[] = {{"", -1}, {NULL, 0}};
+
+#define AT(field) offsetof(struct cfg, field)
+
+const struct cfg_option CFG_OPTIONS[] = {
+    {"database", CFG_T_FILE, AT(database), "siolite.db", 0, 0, NULL,
+     "the SQLite file that all programs share"},
+    {"app", CFG_T_FILE, AT(app), "", 0, 0, NULL, "the application, a shared object"},
+    {"path", CFG_T_URL_PATH, AT(path), "/socket.io", 0, 0, NULL,
+     "the URL path of Socket.IO"},
+    {"fcgi_listen", CFG_T_LISTEN, AT(fcgi_listen), "", 0, 0, NULL,
+     "where the FastCGI program listens; empty: on the socket it inherits"},
+    {"ws_listen", CFG_T_LISTEN, AT(ws_listen), "127.0.0.1:8090", 0, 0, NULL,
+     "where the WebSocket sidecar listens; empty: on the socket it inherits"},
+    {"transports", CFG_T_TRANSPORTS, 0, "polling,websocket", 0, 0, NULL,
+     "the transports on offer"},
+    {"ping_interval", CFG_T_TIME, AT(ping_interval_ms), "25s", 10, H, NULL,
+     "the wait before each ping"},
+    {"ping_timeout", CFG_T_TIME, AT(ping_timeout_ms), "20s", 10, H, NULL,
+     "how long a pong may take before the session is closed"},
+    {"upgrade_timeout", CFG_T_TIME, AT(upgrade_timeout_ms), "10s", 10, H, NULL,
+     "how long an upgrade to WebSocket may take"},
+    {"connect_timeout", CFG_T_TIME, AT(connect_timeout_ms), "45s", 10, H, NULL,
+     "how long a client may take to join its first namespace"},
+    {"max_payload", CFG_T_SIZE, AT(max_payload_bytes), "1000000", 100, GB, NULL,
+     "the largest POST body and WebSocket message"},
+    {"max_attachments", CFG_T_COUNT, AT(n_attachments_max), "10", 1, 1000, NULL,
+     "the most binary attachments of one packet"},
+    {"hold", CFG_T_TIME, AT(hold_ms), "auto", 0, 25 * S, AUTO,
+     "how long a poll with nothing to send is held; auto: what the web server permits"},
+    {"max_queue", CFG_T_SIZE, AT(max_queue_bytes), "8M", 64 * KB, GB, NULL,
+     "what may wait for one slow WebSocket client before it is closed"},
+    {"synchronous", CFG_T_CHOICE, AT(synchronous), "normal", 0, 0, SYNCHRONOUS,
+     "PRAGMA synchronous of the database; full survives a power loss without loss"},
+    {"log_level", CFG_T_CHOICE, AT(log_level), "info", 0, 0, LEVELS,
+     "what is logged to stderr"},
+    {"ring_rows", CFG_T_COUNT, AT(ring_rows), "20000", 1, 10000000, NULL,
+     "how many of the newest packets a process keeps in memory"},
+    {"ring_bytes", CFG_T_SIZE, AT(ring_bytes), "16M", KB, 4 * GB, NULL,
+     "the memory that the newest packets may take"},
+    {"log_rows_max", CFG_T_COUNT, AT(log_rows_max), "1000000", 1, 1000000000, NULL,
+     "the most packets in the database; sessions that are further behind end"},
+    {"log_bytes_max", CFG_T_SIZE, AT(log_bytes_max), "512M", 4 * KB, 1024 * GB, NULL,
+     "the most bytes of packets in the database; sessions that are further behind end"},
+
+    {"eio3", CFG_T_FLAG, AT(is_eio3), "on", 0, 0, NULL,
+     "serve Socket.IO 1.x and 2.x clients too"},
+    {"jsonp", CFG_T_FLAG, AT(is_jsonp), "on", 0, 0, NULL, "serve JSONP polling"},
+    {"cors_origin", CFG_T_TEXT, AT(cors_origin), "", 0, 0, NULL,
+     "the origins that browsers may connect from, separated by spaces, or *; empty: no "
+     "CORS"},
+    {"cors_credentials", CFG_T_FLAG, AT(is_cors_credentials), "off", 0, 0, NULL,
+     "allow cookies from those origins"},
+    {"cors_methods", CFG_T_TEXT, AT(cors_methods), "", 0, 0, NULL,
+     "Access-Control-Allow-Methods; empty: GET,HEAD,PUT,PATCH,POST,DELETE"},
+    {"cors_allowed_headers", CFG_T_TEXT, AT(cors_allowed_headers), "", 0, 0, NULL,
+     "Access-Control-Allow-Headers; empty: what the browser asks for"},
+    {"cors_exposed_headers", CFG_T_TEXT, AT(cors_exposed_headers), "", 0, 0, NULL,
+     "Access-Control-Expose-Headers; empty: not sent"},
+    {"cors_max_age", CFG_T_SECONDS, AT(cors_max_age_s), "", 0, 31536000, EMPTY,
+     "Access-Control-Max-Age; empty: not sent"},
+    {"foreign_origin", CFG_T_CHOICE, AT(foreign_origin), "refuse", 0, 0, ORIGIN,
+     "what happens to a request from an origin that is neither ours nor listed"},
+    {"cookie", CFG_T_TEXT, AT(cookie), "", 0, 0, NULL,
+     "the cookie that holds the session id, such as io; Path=/; HttpOnly; SameSite=Lax"},
+    {"http_compression", CFG_T_SIZE, AT(http_compression_bytes), "1024", 1, GB, OFF,
+     "compress poll answers from this size on"},
+    {"ws_compression", CFG_T_SIZE, AT(ws_compression_bytes), "off", 1, GB, OFF_ON,
+     "compress WebSocket messages from this size on"},
+    {"aborted_poll", CFG_T_CHOICE, AT(aborted_poll), "lenient", 0, 0, ABORT,
+     "strict: a poll that the client gives up closes its session, as in socket.io"},
+    {"recovery", CFG_T_TIME, AT(recovery_ms), "off", 1, 24 * H, OFF,
+     "how long a lost connection can be recovered, such as 120s"},
+    {"recovery_skip_middleware", CFG_T_FLAG, AT(is_recovery_skip_middleware), "on", 0, 0,
+     NULL, "a recovered connection does not run the middlewares again"},
+    {"cleanup_nsp", CFG_T_FLAG, AT(is_cleanup_nsp), "off", 0, 0, NULL,
+     "forget a dynamic namespace with its last socket"},
+    {"serve_client", CFG_T_FLAG, AT(is_serve_client), "on", 0, 0, NULL,
+     "serve the JavaScript client below the path"},
+    {"trusted_proxy", CFG_T_TEXT, AT(trusted_proxy), "", 0, 0, NULL,
+     "addresses, separated by spaces, whose X-Forwarded-For is believed"},
+    {"header(NAME)", CFG_T_HEADER, AT(extra_headers), "", 0, 0, NULL,
+     "a header for every answer; may be repeated"},
+
+    {"max_nsp", CFG_T_COUNT, AT(n_nsp_max), "1000", 1, 1000000, NULL,
+     "the most namespaces of one connection"},
+    {"max_rooms", CFG_T_COUNT, AT(n_rooms_max), "10000", 1, 100000000, NULL,
+     "the most rooms of one socket"},
+    {"max_pending_acks", CFG_T_COUNT, AT(n_pending_acks_max), "1000", 1, 100000000, NULL,
+     "the most unanswered acks of one socket"},
+    {"max_event_name", CFG_T_SIZE, AT(event_name_bytes_max), "256", 1, MB, NULL,
+     "the longest event name"},
+    {"max_json_depth", CFG_T_COUNT, AT(json_depth_max), "64", 2, 1024, NULL,
+     "the deepest nesting of a packet's JSON"},
+    {"empty_session", CFG_T_TIME, AT(empty_session_ms), "60s", 10, 24 * H, NULL,
+     "how long a session may live after it left its last namespace"},
+    {"handshakes_per_s", CFG_T_COUNT, AT(handshakes_per_s), "0", 0, 1000000, NULL,
+     "the most new sessions a second from one address; 0: no limit"},
+};
+const size_t CFG_N_OPTIONS = sizeof CFG_OPTIONS / sizeof CFG_OPTIONS[0];
+
+static void
+print_number(struct buf *b, enum cfg_type type, int64_t v)
+{
+    static const struct {
+        int64_t size;
+        const char *unit;
+    } times[] = {{H, "h"}, {MIN, "m"}, {S, "s"}, {1, "ms"}},
+      sizes[] = {{GB, "G"}, {MB, "M"}, {KB, "k"}, {1, ""}};
+    size_t i = 0;
+    if (type == CFG_T_COUNT || v == 0) {
+        buf_append_int(b, v);
+        return;
+    }
+    if (type == CFG_T_SECONDS)
+        v *= S;
+    if (type == CFG_T_SIZE) {
+        while (v % sizes[i].size)
+            i++;
+        buf_append_f(b, "%" PRId64 "%s", v / sizes[i].size, sizes[i].unit);
+    } else {
+        while (v % times[i].size)
+            i++;
+        buf_append_f(b, "%" PRId64 "%s", v / times[i].size, times[i].unit);
+    }
+}
+
+static void
+print_words(struct buf *b, const struct cfg_word *words)
+{
+    for (const struct cfg_word *w = words; w && w->text; w++) {
+        if (w != words)
+            buf_append_z(b, ", ");
+        buf_append_z(b, w->text[0] ? w->text : "nothing");
+    }
+}
+
+void
+cfg_option_print_allowed(struct buf *b, const struct cfg_option *o)
+{
+    switch (o->type) {
+    case CFG_T_TEXT:
+    case CFG_T_HEADER:
+        buf_append_z(b, "text without control characters");
+        return;
+    case CFG_T_FILE:
+        buf_append_z(b, "a file name");
+        return;
+    case CFG_T_URL_PATH:
+        buf_append_z(b, "a path that begins with /");
+        return;
+    case CFG_T_LISTEN:
+        buf_append_z(b, "HOST:PORT, PORT, a path that begins with /, or nothing");
+        return;
+    case CFG_T_FLAG:
+        buf_append_z(b, "on, off");
+        return;
+    case CFG_T_TRANSPORTS:
+        buf_append_z(b, "polling, websocket, or both with a comma");
+        return;
+    case CFG_T_CHOICE:
+        print_words(b, o->words);
+        return;
+    case CFG_T_COUNT:
+        buf_append_z(b, "a number from ");
+        break;
+    case CFG_T_SIZE:
+        buf_append_z(b, "bytes (k, M) from ");
+        break;
+    case CFG_T_TIME:
+    case CFG_T_SECONDS:
+        buf_append_z(b, "a time (ms, s, m, h) from ");
+        break;
+    }
+    print_number(b, o->type, o->min);
+    buf_append_z(b, " to ");
+    print_number(b, o->type, o->max);
+    if (o->words) {
+        buf_append_z(b, ", or ");
+        print_words(b, o->words);
+    }
+}
+
+void
+cfg_print_help(FILE *out)
+{
+    struct buf allowed = {0};
+    for (size_t i = 0; i < CFG_N_OPTIONS; i++) {
+        const struct cfg_option *o = &CFG_OPTIONS[i];
+        int width;
+        buf_clear(&allowed);
+        cfg_option_print_allowed(&allowed, o);
+        width = fprintf(out, "  %s=%s", o->name, o->fallback);
+        fprintf(out, "%*s %s (%.*s)\n", width < 34 ? 34 - width : 0, "", o->help,
+                STR_ARG(buf_str(&allowed)));
+    }
+    buf_fini(&allowed);
+}
+
+void
+cfg_print_sample(FILE *out)
+{
+    struct buf allowed = {0};
+    fputs("# siolite.conf: key = value. Every line here shows a default; remove its # to "
+          "change it.\n"
+          "# Sizes may end in k or M, times in ms, s, m or h. File names are relative to "
+          "this file.\n",
+          out);
+    for (size_t i = 0; i < CFG_N_OPTIONS; i++) {
+        const struct cfg_option *o = &CFG_OPTIONS[i];
+        buf_clear(&allowed);
+        cfg_option_print_allowed(&allowed, o);
+        fprintf(out, "\n# %s\n# allowed: %.*s\n#%s =%s%s\n", o->help,
+                STR_ARG(buf_str(&allowed)), o->name, o->fallback[0] ? " " : "",
+                o->fallback);
+    }
+    buf_fini(&allowed);
+}
+
+void
+cfg_print_man(FILE *out)
+{
+    struct buf allowed = {0};
+    fputs(".Bl -tag -width Ds\n", out);
+    for (size_t i = 0; i < CFG_N_OPTIONS; i++) {
+        const struct cfg_option *o = &CFG_OPTIONS[i];
+        buf_clear(&allowed);
+        cfg_option_print_allowed(&allowed, o);
+        fprintf(out, ".It Cm %s Ns = Ns Ar %s\n%c%s.\nAllowed: %.*s.\n", o->name,
+                o->fallback[0] ? o->fallback : "value",
+                o->help[0] >= 'a' && o->help[0] <= 'z' ? o->help[0] - 32 : o->help[0],
+                o->help + 1, STR_ARG(buf_str(&allowed)));
+    }
+    fputs(".El\n", out);
+    buf_fini(&allowed);
+}

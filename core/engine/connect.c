@@ -1,0 +1,119 @@
+/*
+ * Joining a namespace (socketio.md 1.7): middleware in order, then the socket, its CONNECT reply and on_connect in one unit.
+ *
+ * What middleware wants for the socket that is not there yet (data, user, rooms) is kept with the work_socket and done when
+ * it is accepted.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/rnd.h"
+#include "core/engine/work.h"
+
+void
+connect_error(struct work *w, const char *nsp_name, const char *message, const char *data_json)
+{
+    struct buf b;
+    buf_init(&b);
+    if (strcmp(nsp_name, "/") != 0) { /* the namespace may not exist, so its name travels in the body of the row */
+        buf_append_z(&b, nsp_name);
+        buf_append_c(&b, ',');
+    }
+    if (w->protocol == 3 && data_json != NULL) {
+        buf_append_z(&b, data_json);
+    } else if (w->protocol == 3 && message != NULL) {
+        buf_append_json(&b, str_of(message), true);
+    } else {
+        buf_append_z(&b, "{\"message\":");
+        buf_append_json(&b, str_of(message), false);
+        if (data_json != NULL) {
+            buf_append_z(&b, ",\"data\":");
+            buf_append_z(&b, data_json);
+        }
+        buf_append_c(&b, '}');
+    }
+    struct store_packet *p = store_packet_create(STORE_CONNECT_ERROR, buf_str(&b), STR_NONE);
+    buf_fini(&b);
+    work_send_session(w, NULL, p);
+}
+
+static void
+accept_socket(struct work *w, struct work_socket *k)
+{
+    char reply[64 + RND_ID_LEN];
+    snprintf(reply, sizeof reply, "{\"sid\":\"%s\"}", k->sio_id);
+    char *data = k->has_data ? json_dumps(k->data, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    struct store_socket_new s = {
+        .session_id = w->session_id,
+        .nsp = str_of(k->nsp_name),
+        .sio_id = str_of(k->sio_id),
+        .data = str_of(data),
+        .auth = str_of(k->auth),
+        .reply = str_of(reply),
+        .now_ms = w->now_ms,
+    };
+    struct store_unit *u = work_unit(w);
+    w->changes_state = true;
+    store_unit_socket_create(u, &s);
+    free(data);
+    k->socket_id = STORE_NEW_SOCKET(w->n_new++);
+    if (k->has_user)
+        store_unit_socket_user(u, k->socket_id, str_of(k->user));
+    struct store_target self = {.nsp = s.nsp, .to = STORE_TO_SOCKET, .id = k->socket_id};
+    for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
+        if (r->is_in)
+            store_unit_join(u, &self, str_of(r->name));
+    call_connect(w, k);
+}
+
+static void
+socket_drop(struct work *w, struct work_socket *k)
+{
+    k->is_gone = true; /* freed with the work; nothing finds it any more */
+    (void)w;
+}
+
+void
+connect_resume(struct work *w, struct work_socket *k, size_t from)
+{
+    size_t number = 0;
+    for (const struct app_handler *h = k->app->use; h != NULL; h = h->next, number++) {
+        char *message = NULL, *data = NULL;
+        if (number < from)
+            continue;
+        switch (call_middleware(w, k, h->fn, number, &message, &data)) {
+        case CALL_ACCEPTED:
+            continue;
+        case CALL_REFUSED:
+            connect_error(w, k->nsp_name, message, data);
+            break;
+        case CALL_HELD:
+            break;
+        }
+        socket_drop(w, k);
+        free(message);
+        free(data);
+        return;
+    }
+    accept_socket(w, k);
+}
+
+void
+connect_begin(struct work *w, struct str nsp_name, struct str auth)
+{
+    char *name = str_dup(nsp_name);
+    const struct app_nsp *app = app_registry_find(&w->e->app, nsp_name);
+    if (app == NULL || work_n_sockets(w) >= (size_t)w->e->cfg->n_nsp_max) {
+        connect_error(w, name, "Invalid namespace", NULL);
+    } else {
+        char sio_id[RND_ID_LEN + 1];
+        rnd_id(sio_id);
+        struct work_socket *k = work_socket_add(w, 0, name, str_of(sio_id));
+        k->app = app;
+        k->auth = auth.len > 0 ? str_dup(auth) : xstrdup("{}");
+        connect_resume(w, k, 0);
+    }
+    free(name);
+}

@@ -1,0 +1,371 @@
+/*
+ * The process: store, application, loop. Each loop turn: what came in is handled, then (engine_turn, before the loop
+ * sleeps) what was put off, the deadlines, and ONE hand-over of all units to the store thread.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/engine/engine.h"
+
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/engine/internal.h"
+
+#define SLOW_US 500000 /* a wait for the write lock after which the sweeper skips a round */
+#define DRAIN_MAX_MS 5000
+#define RETRY_MS 1
+
+/* ---- put off ---- */
+
+void
+engine_later(struct engine *e, struct later *l, void (*fn)(struct later *l))
+{
+    l->fn = fn;
+    if (l->is_queued)
+        return;
+    l->is_queued = true;
+    l->next = NULL;
+    *e->later_end = l;
+    e->later_end = &l->next;
+}
+
+void
+engine_later_cancel(struct engine *e, struct later *l)
+{
+    if (!l->is_queued)
+        return;
+    struct later **at = &e->later;
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    if (e->later_end == &l->next)
+        e->later_end = at;
+    l->is_queued = false;
+}
+
+static void
+run_later(struct engine *e)
+{
+    struct later *last = e->later_end == &e->later ? NULL : (struct later *)((char *)e->later_end - offsetof(struct later, next));
+    while (e->later != NULL) {
+        struct later *l = e->later;
+        engine_later_cancel(e, l);
+        bool is_last = l == last;
+        l->fn(l); /* may free l, and may put itself off again: then it waits for the next turn */
+        if (is_last)
+            return;
+    }
+}
+
+/* ---- units ---- */
+
+struct pending {
+    struct engine *e;
+    store_done_fn *on_done;
+    void *arg;
+    int64_t since_us;
+};
+
+static void
+on_unit(void *arg, const struct store_result *r)
+{
+    struct pending *p = arg;
+    struct engine *e = p->e;
+    e->n_units--;
+    if (clock_now_us() - p->since_us > SLOW_US)
+        e->was_slow = true;
+    for (size_t i = 0; i < r->n_jobs; i++)
+        job_take(e, &r->jobs[i]);
+    if (p->on_done != NULL)
+        p->on_done(p->arg, r);
+    else if (r->rc != RC_OK && r->rc != RC_CONFLICT)
+        log_error("engine", "unit.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+    free(p);
+}
+
+void
+engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg)
+{
+    struct pending *p = xmalloc(sizeof *p);
+    *p = (struct pending){e, on_done, arg, clock_now_us()};
+    e->n_units++;
+    store_unit_submit(e->store, u, on_unit, p);
+}
+
+/* ---- rows ---- */
+
+static void
+on_wake(struct later *l)
+{
+    job_claim_stray((struct engine *)((char *)l - offsetof(struct engine, wake)));
+}
+
+static void
+on_packet(void *arg, struct store_packet *p)
+{
+    struct engine *e = arg;
+    adapter_apply(&e->adapter, p);
+    ring_append(&e->ring, p);
+    if (p->kind == STORE_WAKE)
+        engine_later(e, &e->wake, on_wake);
+}
+
+static void
+on_horizon(void *arg)
+{
+    struct engine *e = arg;
+    log_error("engine", "horizon.passed", LOG_Z("what", "the log was pruned beyond this process; its sessions end"));
+    ring_reset(&e->ring, store_last_seq(e->store));
+    size_t i = 0;
+    int64_t session_id;
+    while (map_next(&e->adapter.sessions, &i, &session_id) != NULL)
+        session_close(e, session_id, SIO_R_TRANSPORT_ERROR);
+}
+
+/* ---- namespaces ---- */
+
+const struct nsp *
+engine_nsp(struct engine *e, int64_t nsp_id)
+{
+    struct nsp *n = map_find(&e->nsps, nsp_id);
+    struct str name;
+    if (n != NULL)
+        return n;
+    enum rc rc = store_read_nsp_name(e->store, nsp_id, &name);
+    if (rc != RC_OK) {
+        log_error("engine", "nsp.unknown", LOG_I("nsp", nsp_id), LOG_Z("code", rc_text(rc)));
+        return NULL;
+    }
+    n = xcalloc(1, sizeof *n);
+    n->nsp_id = nsp_id;
+    n->name = (struct str){str_dup(name), name.len};
+    n->app = app_registry_find(&e->app, n->name);
+    map_put(&e->nsps, nsp_id, n);
+    return n;
+}
+
+static const struct nsp *
+nsp_of(void *arg, int64_t nsp_id)
+{
+    return engine_nsp(arg, nsp_id);
+}
+
+enum wire_form
+engine_form(int protocol)
+{
+    return protocol == 3 ? WIRE_V3 : WIRE_V4;
+}
+
+/* ---- the loop ---- */
+
+static void on_uv_timer(uv_timer_t *t);
+
+static void
+set_timer(struct engine *e)
+{
+    int64_t next_ms = timers_next_ms(&e->timers), now_ms = clock_now_ms();
+    if (e->later != NULL && next_ms > now_ms + RETRY_MS)
+        next_ms = now_ms + RETRY_MS;
+    if (next_ms == e->timer_ms)
+        return;
+    e->timer_ms = next_ms;
+    if (next_ms == INT64_MAX) {
+        uv_timer_stop(&e->timer);
+        return;
+    }
+    uv_update_time(e->loop);
+    uv_timer_start(&e->timer, on_uv_timer, next_ms > now_ms ? (uint64_t)(next_ms - now_ms) : 0, 0);
+}
+
+static void
+check_drained(struct engine *e)
+{
+    if (!e->is_draining || e->on_drained == NULL || e->https != NULL || e->conns != NULL || e->n_units > 0 ||
+        timers_next_ms(&e->timers) <= clock_now_ms())
+        return;
+    void (*on_drained)(void *arg) = e->on_drained;
+    e->on_drained = NULL;
+    on_drained(e->drained_arg);
+}
+
+static void
+engine_turn(struct engine *e)
+{
+    run_later(e);
+    timers_run(&e->timers, clock_now_ms());
+    store_flush(e->store);
+    set_timer(e);
+    check_drained(e);
+}
+
+static void
+on_uv_timer(uv_timer_t *t)
+{
+    struct engine *e = t->data;
+    e->timer_ms = INT64_MAX; /* engine_turn, before the loop sleeps again, runs what is due */
+}
+
+static void
+on_prepare(uv_prepare_t *p)
+{
+    engine_turn(p->data);
+}
+
+static void
+on_store(uv_poll_t *p, int status, int events)
+{
+    struct engine *e = p->data;
+    (void)status;
+    (void)events;
+    store_pump(e->store);
+}
+
+/* ---- open ---- */
+
+static enum rc
+load_app(struct engine *e, struct buf *err)
+{
+    enum rc rc = RC_OK;
+    if (e->cfg->app[0] != '\0')
+        rc = app_registry_load(&e->app, e->cfg->app, err);
+    for (const struct app_sql_text *s = e->app.schemas; s != NULL && rc == RC_OK; s = s->next)
+        rc = store_app_migrate(e->store, s->version, s->sql, err);
+    for (const struct app_sql_text *s = e->app.statements; s != NULL && rc == RC_OK; s = s->next)
+        rc = store_app_add(e->store, s->name, s->sql, err);
+    for (const struct app_nsp *n = e->app.nsps; n != NULL && rc == RC_OK; n = n->next)
+        if (!n->is_pattern)
+            rc = store_nsp_ensure(e->store, str_of(n->name));
+    return rc;
+}
+
+static void
+on_ring_row(void *arg, struct store_packet *p)
+{
+    ring_append(arg, p);
+}
+
+static void
+load_ring(struct engine *e)
+{
+    int64_t to = store_last_seq(e->store), from = to - e->cfg->ring_rows, last;
+    ring_init(&e->ring, (size_t)e->cfg->ring_rows, (size_t)e->cfg->ring_bytes, from > 0 ? from : 0);
+    if (store_read_log(e->store, from > 0 ? from : 0, to, (size_t)e->cfg->ring_rows, on_ring_row, &e->ring, &last) != RC_OK)
+        ring_reset(&e->ring, to);
+    e->ring.last_seq = to;
+}
+
+enum rc
+engine_open(struct engine **out, const struct engine_options *o, struct buf *err)
+{
+    static const enum store_front fronts[] = {
+        [ENGINE_FCGI] = STORE_FRONT_FCGI, [ENGINE_CGI] = STORE_FRONT_CGI, [ENGINE_WS] = STORE_FRONT_WS};
+    struct engine *e = xcalloc(1, sizeof *e);
+    e->cfg = o->cfg;
+    e->front = o->front;
+    e->ws = o->ws;
+    e->loop = o->loop;
+    e->later_end = &e->later;
+    e->timer_ms = INT64_MAX;
+    app_registry_init(&e->app);
+    struct store_options so = {.cfg = o->cfg, .front = fronts[o->front], .address = o->address};
+    struct store_hooks hooks = {e, on_packet, on_horizon};
+    enum rc rc = store_open(&e->store, &so, &hooks, err);
+    if (rc != RC_OK)
+        goto fail_store;
+    rc = load_app(e, err);
+    if (rc != RC_OK)
+        goto fail_app;
+    adapter_init(&e->adapter, store_process_id(e->store), nsp_of, e);
+    load_ring(e);
+    uv_poll_init(e->loop, &e->store_poll, store_fd(e->store));
+    uv_prepare_init(e->loop, &e->prepare);
+    uv_timer_init(e->loop, &e->timer);
+    e->store_poll.data = e->prepare.data = e->timer.data = e;
+    uv_poll_start(&e->store_poll, UV_READABLE, on_store);
+    uv_prepare_start(&e->prepare, on_prepare);
+    sweep_start(e);
+    log_info("engine", "process.open", LOG_I("process", store_process_id(e->store)), LOG_Z("address", o->address));
+    *out = e;
+    return RC_OK;
+fail_app:
+    store_close(e->store);
+fail_store:
+    app_registry_fini(&e->app);
+    free(e);
+    return rc;
+}
+
+/* ---- drain and close ---- */
+
+static void
+on_drain_end(struct timer *t)
+{
+    struct engine *e = (struct engine *)((char *)t - offsetof(struct engine, drain_timer));
+    log_warn("engine", "drain.late", LOG_I("units", (int64_t)e->n_units));
+    void (*on_drained)(void *arg) = e->on_drained;
+    e->on_drained = NULL;
+    if (on_drained != NULL)
+        on_drained(e->drained_arg);
+}
+
+void
+engine_drain(struct engine *e, void (*on_drained)(void *arg), void *arg)
+{
+    if (e->is_draining)
+        return;
+    e->is_draining = true;
+    e->on_drained = on_drained;
+    e->drained_arg = arg;
+    e->drain_timer.fn = on_drain_end;
+    timers_arm(&e->timers, &e->drain_timer, clock_now_ms() + DRAIN_MAX_MS);
+    store_set_draining(e->store);
+    struct engine_http *next;
+    for (struct engine_http *h = e->https; h != NULL; h = next) {
+        next = h->next;
+        poll_drain(h);
+    }
+    ws_drain(e);
+}
+
+bool
+engine_is_idle(const struct engine *e)
+{
+    return e->https == NULL && e->conns == NULL && e->n_units == 0 && timers_next_ms(&e->timers) > clock_now_ms();
+}
+
+static void
+on_handle_closed(uv_handle_t *handle)
+{
+    struct engine *e = handle->data;
+    if (--e->n_handles > 0)
+        return;
+    size_t i = 0;
+    struct nsp *n;
+    while ((n = map_next(&e->nsps, &i, NULL)) != NULL) {
+        free((char *)n->name.p);
+        free(n);
+    }
+    map_fini(&e->nsps);
+    map_fini(&e->jobs);
+    timers_fini(&e->timers);
+    ring_fini(&e->ring);
+    adapter_fini(&e->adapter);
+    app_registry_fini(&e->app);
+    free(e);
+}
+
+void
+engine_close(struct engine *e)
+{
+    uv_poll_stop(&e->store_poll);
+    store_close(e->store);
+    while (e->https != NULL)
+        http_free(e->https);
+    ws_close_all(e);
+    job_close_all(e);
+    e->n_handles = 3;
+    uv_close((uv_handle_t *)&e->store_poll, on_handle_closed);
+    uv_close((uv_handle_t *)&e->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&e->timer, on_handle_closed);
+}

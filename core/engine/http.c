@@ -1,0 +1,315 @@
+/*
+ * HTTP requests of Engine.IO: what can be said without the session (socketio.md 1.2), the handshake, and the answers.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/rnd.h"
+#include "core/eio/payload.h"
+#include "core/engine/internal.h"
+
+#define TEXT_PLAIN "text/plain; charset=UTF-8"
+#define JSON_TYPE "application/json"
+
+struct engine_handshake { /* of a request without a session id */
+    struct buf json;
+    char *remote;
+};
+
+/* ---- answers ---- */
+
+void
+http_free(struct engine_http *h)
+{
+    struct engine *e = h->e;
+    adapter_leave(&e->adapter, &h->sub);
+    timers_disarm(&e->timers, &h->timer);
+    engine_later_cancel(e, &h->later);
+    due_clear(&h->due);
+    if (h->handshake != NULL) {
+        buf_fini(&h->handshake->json);
+        free(h->handshake->remote);
+        free(h->handshake);
+    }
+    *h->at = h->next;
+    if (h->next != NULL)
+        h->next->at = h->at;
+    buf_fini(&h->body);
+    free(h->headers);
+    free(h->jsonp);
+    free(h);
+}
+
+void
+http_answer(struct engine_http *h, int status, const char *type, struct str body, bool can_compress)
+{
+    struct buf script;
+    buf_init(&script);
+    if (h->jsonp != NULL && !h->is_post && status == 200) {
+        eio_jsonp_wrap(&script, str_of(h->jsonp), body);
+        body = buf_str(&script);
+        type = "text/javascript; charset=UTF-8";
+    }
+    int64_t threshold = h->e->cfg->http_compression_bytes;
+    struct engine_answer a = {
+        .status = status,
+        .content_type = type,
+        .headers = str_of(h->headers),
+        .body = body,
+        .can_compress = can_compress && threshold > 0 && body.len >= (size_t)threshold,
+    };
+    engine_answer_fn *answer = h->answer;
+    void *arg = h->arg;
+    if (answer != NULL)
+        answer(arg, &a);
+    buf_fini(&script);
+    http_free(h);
+}
+
+void
+http_answer_error(struct engine_http *h, enum eio_error error)
+{
+    struct buf b;
+    buf_init(&b);
+    eio_error_encode(&b, error, NULL);
+    http_answer(h, eio_error_status(error), JSON_TYPE, buf_str(&b), false);
+    buf_fini(&b);
+}
+
+void
+http_answer_empty(struct engine_http *h, int status)
+{
+    http_answer(h, status, NULL, STR_NONE, false);
+}
+
+/* ---- handshake ---- */
+
+static void
+on_session(void *arg, const struct store_result *r)
+{
+    struct engine_http *h = arg;
+    struct engine *e = h->e;
+    if (r->rc != RC_OK) {
+        log_error("engine", "handshake.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        http_answer_empty(h, 503);
+        return;
+    }
+    struct buf open, payload;
+    buf_init(&open);
+    buf_init(&payload);
+    struct eio_open o = {
+        .eio_sid = h->eio_sid,
+        .can_upgrade = e->cfg->is_websocket && h->jsonp == NULL && store_has_sidecar(e->store),
+        .ping_interval_ms = e->cfg->ping_interval_ms,
+        .ping_timeout_ms = e->cfg->ping_timeout_ms,
+        .max_payload_bytes = e->cfg->max_payload_bytes,
+    };
+    eio_open_encode(&open, &o);
+    struct eio_packet p = {.type = EIO_OPEN, .data = buf_str(&open)};
+    eio_payload_append(&payload, h->request.protocol, 0, &p);
+    if (e->cfg->cookie[0] != '\0') {
+        /* cookie = NAME[; attribute]…: the id is put after the name */
+        const char *attributes = strchr(e->cfg->cookie, ';');
+        int name_len = attributes ? (int)(attributes - e->cfg->cookie) : (int)strlen(e->cfg->cookie);
+        struct buf headers;
+        buf_init(&headers);
+        buf_append_z(&headers, h->headers);
+        buf_append_f(&headers, "Set-Cookie: %.*s=%s%s\r\n", name_len, e->cfg->cookie, h->eio_sid,
+                     attributes ? attributes : "; Path=/; HttpOnly; SameSite=Lax");
+        free(h->headers);
+        h->headers = buf_take(&headers, NULL);
+    }
+    log_info("engine", "session.open", LOG_I("session", r->lease.session_id), LOG_Z("transport", "polling"),
+             LOG_I("protocol", h->request.protocol));
+    http_answer(h, 200, TEXT_PLAIN, buf_str(&payload), true);
+    buf_fini(&open);
+    buf_fini(&payload);
+}
+
+static void
+handshake(struct engine_http *h)
+{
+    struct engine *e = h->e;
+    int64_t now_ms = clock_now_ms();
+    struct engine_handshake *s = h->handshake;
+    rnd_id(h->eio_sid);
+    struct store_session_new new = {
+        .eio_sid = str_of(h->eio_sid),
+        .protocol = h->request.protocol,
+        .remote = str_of(s->remote),
+        .handshake = buf_str(&s->json),
+        .now_ms = now_ms,
+        .ping_ms = session_ping_ms(e->cfg, now_ms),
+        .connect_due_ms = now_ms + e->cfg->connect_timeout_ms,
+    };
+    new.due_ms = session_due_ms(e->cfg, new.ping_ms, new.connect_due_ms);
+    struct store_unit *u = store_unit_create();
+    store_unit_session_create(u, &new);
+    h->state = HTTP_BUSY;
+    engine_submit(e, u, on_session, h);
+}
+
+/* ---- requests ---- */
+
+struct str
+engine_header_get(const struct engine_request *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_headers; i++)
+        if (str_eqz(r->headers[i].name, name))
+            return r->headers[i].value;
+    return STR_NONE;
+}
+
+static bool
+has_bad_bytes(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+/* The checks in the order of the reference; EIO_E_NONE: go on. */
+static enum eio_error
+check(const struct engine *e, const struct engine_request *r, const struct eio_request *q, bool is_origin_ok)
+{
+    if (!q->has_transport || (q->transport == EIO_POLLING ? !e->cfg->is_polling : !e->cfg->is_websocket))
+        return EIO_E_TRANSPORT_UNKNOWN; /* EIO-TRANSPORT */
+    if (has_bad_bytes(engine_header_get(r, "origin")))
+        return EIO_E_BAD_REQUEST; /* EIO-ORIGIN-BYTES */
+    if (q->has_eio_sid)
+        return q->transport == EIO_WEBSOCKET ? EIO_E_BAD_REQUEST : EIO_E_NONE; /* EIO-TRANSPORT-MISMATCH */
+    if (!str_eqz(r->method, "GET"))
+        return EIO_E_BAD_HANDSHAKE_METHOD; /* EIO-METHOD */
+    if (q->transport == EIO_WEBSOCKET)
+        return EIO_E_BAD_REQUEST; /* a plain GET */
+    if (!is_origin_ok)
+        return EIO_E_FORBIDDEN; /* EIO-ORIGIN-FOREIGN */
+    if (q->protocol == 3 && !e->cfg->is_eio3)
+        return EIO_E_BAD_PROTOCOL; /* EIO-PROTOCOL */
+    return EIO_E_NONE;
+}
+
+static void
+route(struct engine_http *h, const struct engine_request *r, const struct eio_param *params, size_t n_params)
+{
+    h->is_post = str_eqz(r->method, "POST");
+    h->is_odd = !h->is_post && !str_eqz(r->method, "GET");
+    if (h->request.has_eio_sid) {
+        size_t len = h->request.eio_sid.len < sizeof h->eio_sid ? h->request.eio_sid.len : sizeof h->eio_sid - 1;
+        memcpy(h->eio_sid, h->request.eio_sid.p, len);
+        h->eio_sid[len] = '\0';
+        if (memchr(h->eio_sid, '\0', len) != NULL || len != h->request.eio_sid.len)
+            h->eio_sid[0] = '\0'; /* no such id exists */
+        struct str type = engine_header_get(r, "content-type");
+        h->is_octets = str_eq_nocase(str_slice(type, 0, 24), "application/octet-stream");
+        h->is_form = h->jsonp != NULL;
+        return;
+    }
+    h->is_handshake = true;
+    h->handshake = xcalloc(1, sizeof *h->handshake);
+    h->handshake->remote = str_dup(r->remote);
+    session_handshake_encode(&h->handshake->json, r, params, n_params);
+}
+
+static bool
+answer_options(struct engine_http *h, const struct engine_request *r, struct buf *headers)
+{
+    if (!origin_preflight(h->e->cfg, r, headers))
+        return false;
+    free(h->headers);
+    h->headers = buf_take(headers, NULL);
+    http_answer(h, 204, NULL, STR_NONE, false);
+    return true;
+}
+
+struct engine_http *
+engine_http_begin(struct engine *e, const struct engine_request *r, engine_answer_fn *answer, void *arg)
+{
+    struct engine_http *h = xcalloc(1, sizeof *h);
+    struct buf scratch, headers;
+    struct eio_param params[EIO_PARAMS_MAX];
+    size_t n_params = 0;
+    h->e = e;
+    h->answer = answer;
+    h->arg = arg;
+    h->next = e->https;
+    h->at = &e->https;
+    if (h->next != NULL)
+        h->next->at = &h->next;
+    e->https = h;
+    buf_init(&scratch);
+    buf_init(&headers);
+    buf_append_z(&headers, "cache-control: no-store\r\n");
+    buf_append_z(&headers, e->cfg->extra_headers);
+    bool is_origin_ok = origin_check(e->cfg, r, &headers);
+    h->headers = str_dup(buf_str(&headers));
+    enum rc rc = eio_query_decode(r->query, &scratch, params, &n_params);
+    eio_request_decode(params, rc == RC_OK ? n_params : 0, &h->request);
+    if (h->request.has_jsonp && e->cfg->is_jsonp)
+        h->jsonp = str_dup(h->request.jsonp);
+    buf_clear(&headers);
+    if (!eio_path_is_ours(r->path, e->cfg->path)) {
+        http_answer(h, 404, "text/plain", STR("not found\n"), false);
+        h = NULL;
+    } else if (str_eqz(r->method, "OPTIONS") && answer_options(h, r, &headers)) {
+        h = NULL;
+    } else {
+        enum eio_error error = check(e, r, &h->request, is_origin_ok);
+        if (error != EIO_E_NONE) {
+            http_answer_error(h, error);
+            h = NULL;
+        } else {
+            route(h, r, params, n_params);
+            struct store_session s;
+            /* A POST reads the post generation when it begins: who commits in between makes it an overlap (design 4.3). */
+            if (h->is_post && store_read_session(e->store, str_of(h->eio_sid), &s) == RC_OK)
+                h->post_gen = s.post_gen;
+            else
+                h->post_gen = -1;
+        }
+    }
+    if (h != NULL)
+        h->request.eio_sid = h->request.jsonp = h->request.transport_name = STR_NONE; /* borrowed from scratch */
+    buf_fini(&scratch);
+    buf_fini(&headers);
+    return h;
+}
+
+void
+engine_http_body(struct engine_http *h, struct str body, bool is_too_big)
+{
+    if (h->is_handshake) {
+        if (h->e->is_draining)
+            http_answer_empty(h, 503);
+        else
+            handshake(h);
+    } else if (h->is_post) {
+        post_body(h, body, is_too_big);
+    } else {
+        poll_begin(h);
+    }
+}
+
+void
+engine_http_gone(struct engine_http *h)
+{
+    h->answer = NULL;
+    switch (h->state) {
+    case HTTP_BODY:
+        http_free(h);
+        return;
+    case HTTP_PARKED:
+        poll_gone(h);
+        return;
+    case HTTP_BUSY:
+    case HTTP_ANSWERING:
+        return; /* freed when its unit comes back */
+    }
+}

@@ -1,0 +1,125 @@
+/*
+ * What a client sends: Engine.IO messages into Socket.IO packets, packets to their handlers (socketio.md 1.6).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+
+#include "core/engine/work.h"
+#include "core/sio/json.h"
+
+/* The client leaves a namespace: its end is claimed first, what the handlers want follows in the same commit. */
+static void
+disconnect(struct work *w, struct work_socket *k)
+{
+    struct str reason = str_of(sio_reason_text(SIO_R_CLIENT_NSP));
+    w->changes_state = true;
+    store_unit_socket_end(work_unit(w), k->socket_id, false, reason, w->now_ms);
+    call_disconnect(w, k, reason);
+    k->is_gone = true;
+}
+
+static void
+packet(struct work *w, const struct sio_packet *p, struct str attachments)
+{
+    struct work_socket *k = work_socket_find(w, p->nsp);
+    if (p->type == SIO_CONNECT) {
+        if (k != NULL)
+            work_close(w, SIO_R_FORCED_SERVER_CLOSE); /* SIO-CONNECT-TWICE */
+        else
+            connect_begin(w, p->nsp, p->body);
+        return;
+    }
+    if (k == NULL || p->type == SIO_CONNECT_ERROR) { /* SIO-NSP-UNKNOWN */
+        work_close(w, SIO_R_FORCED_SERVER_CLOSE);
+        return;
+    }
+    switch (p->type) {
+    case SIO_EVENT:
+    case SIO_BINARY_EVENT: {
+        struct call_event ev = {p->event, p->args, attachments, p->has_ack_id, p->ack_id};
+        if (p->event.len > 0) /* a bare event has nothing to call (8.17) */
+            call_event(w, k, &ev);
+        return;
+    }
+    case SIO_ACK:
+    case SIO_BINARY_ACK:
+        if (p->has_ack_id)
+            store_unit_answer(work_unit(w), p->ack_id, k->socket_id, p->args, attachments);
+        return;
+    case SIO_DISCONNECT:
+        disconnect(w, k);
+        return;
+    case SIO_CONNECT:
+    case SIO_CONNECT_ERROR:
+        return;
+    }
+}
+
+static enum rc
+decode(struct work *w, struct str text, struct sio_packet *p)
+{
+    const struct cfg *cfg = w->e->cfg;
+    struct sio_limits limits = {cfg->n_attachments_max, cfg->json_depth_max, cfg->event_name_bytes_max, w->protocol == 3};
+    return sio_packet_decode(text, &limits, p);
+}
+
+/* The last attachment has come: the packet is whole. */
+static void
+complete(struct work *w)
+{
+    struct partial *part = w->partial;
+    struct sio_packet p;
+    struct buf text = part->text, attachments = part->attachments;
+    part->text = part->attachments = (struct buf){0};
+    size_t n = 0, pos = 0;
+    struct str a;
+    while (store_packet_attachment(buf_str(&attachments), &pos, &a) == RC_OK)
+        n++;
+    if (decode(w, buf_str(&text), &p) != RC_OK || sio_placeholders_check(p.body, n) != RC_OK)
+        work_close(w, SIO_R_FORCED_CLOSE);
+    else
+        packet(w, &p, buf_str(&attachments));
+    buf_fini(&text);
+    buf_fini(&attachments);
+}
+
+static void
+binary(struct work *w, struct str data)
+{
+    struct partial *part = w->partial;
+    if (part->n_owed == 0) { /* SIO-BINARY-NOT-OWED */
+        work_close(w, SIO_R_FORCED_CLOSE);
+        return;
+    }
+    store_packet_append_attachment(&part->attachments, data);
+    part->is_changed = true;
+    if (--part->n_owed == 0)
+        complete(w);
+}
+
+void
+input_message(struct work *w, bool is_binary, struct str data)
+{
+    struct partial *part = w->partial;
+    struct sio_packet p;
+    if (w->close_reason != SIO_R_NONE)
+        return;
+    if (is_binary) {
+        binary(w, data);
+        return;
+    }
+    if (part->n_owed > 0 || decode(w, data, &p) != RC_OK) { /* SIO-PARSE, SIO-TEXT-WHILE-OWED */
+        work_close(w, SIO_R_FORCED_CLOSE);
+        return;
+    }
+    if (p.type != SIO_BINARY_EVENT && p.type != SIO_BINARY_ACK) {
+        packet(w, &p, STR_NONE);
+        return;
+    }
+    buf_append_str(&part->text, data);
+    part->n_owed = p.n_attachments;
+    part->is_changed = true;
+    if (part->n_owed == 0)
+        complete(w);
+}

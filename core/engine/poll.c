@@ -1,0 +1,454 @@
+/*
+ * A poll: the pending GET of a session. Claimed, parked, answered; each step is one commit (design 4.2).
+ *
+ *     try ──nothing due──► claim ──► PARKED ──row, ping, noop, close──► ANSWERING ──commit──► answer
+ *      └────rows due─────► once ───────────────────────────────────────────────────commit──► answer
+ *
+ * Invariants:
+ * 1. A parked poll is in the adapter's index from its snapshot on; what becomes due meanwhile is in `due`.
+ * 2. No byte of an answer leaves before the commit that moved the cursor past it.
+ * 3. Zero rows at that commit = revoked (upgraded, closed, taken over): a noop goes out, no data.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/eio/payload.h"
+#include "core/engine/internal.h"
+
+#define UPGRADE_NOOP_MS 100
+#define HOLD_MAX_MS 25000
+#define TRIES_MAX 100
+#define TEXT_PLAIN "text/plain; charset=UTF-8"
+
+static void poll_try(struct engine_http *h);
+static void poll_turn(struct later *l);
+
+static struct engine_http *
+http_of_sub(struct sub *s)
+{
+    return (struct engine_http *)((char *)s - offsetof(struct engine_http, sub));
+}
+
+static struct engine_http *
+http_of_later(struct later *l)
+{
+    return (struct engine_http *)((char *)l - offsetof(struct engine_http, later));
+}
+
+/* ---- the answer ---- */
+
+static void
+append_plain(struct engine_http *h, struct buf *b, size_t *n, enum eio_type type)
+{
+    struct eio_packet p = {.type = type};
+    eio_payload_append(b, h->session.protocol, (*n)++, &p);
+}
+
+static void
+send_answer(struct engine_http *h)
+{
+    struct buf b;
+    size_t n = 0;
+    bool can_compress = false;
+    enum wire_form form = engine_form(h->session.protocol);
+    buf_init(&b);
+    for (size_t i = 0; i < h->due.n; i++) {
+        struct store_packet *p = h->due.p[i];
+        const struct nsp *nsp = p->nsp_id != 0 ? engine_nsp(h->e, p->nsp_id) : NULL;
+        wire_payload_append(&b, form, &n, wire_frames(p, nsp ? nsp->name : STR("/"), form));
+        can_compress |= !p->is_plain;
+    }
+    if (h->is_ping)
+        append_plain(h, &b, &n, EIO_PING);
+    if (h->is_close && h->is_noop)
+        append_plain(h, &b, &n, EIO_NOOP);
+    if (h->is_close)
+        append_plain(h, &b, &n, EIO_CLOSE);
+    if (n == 0)
+        append_plain(h, &b, &n, EIO_NOOP);
+    http_answer(h, 200, TEXT_PLAIN, buf_str(&b), can_compress);
+    buf_fini(&b);
+}
+
+static void
+on_answered(void *arg, const struct store_result *r)
+{
+    struct engine_http *h = arg;
+    if (r->rc != RC_OK) { /* invariant 3 */
+        due_clear(&h->due);
+        h->is_ping = false;
+    }
+    if (r->rc != RC_OK && r->rc != RC_CONFLICT) {
+        log_error("engine", "poll.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        http_answer_empty(h, 503);
+        return;
+    }
+    send_answer(h);
+}
+
+/* The cursor after this answer: all that the tail has seen, or the last row that fits. */
+static int64_t
+cut(struct engine_http *h)
+{
+    int64_t cursor = store_last_seq(h->e->store);
+    size_t n_bytes = 0;
+    if (cursor < h->sub.from_seq)
+        cursor = h->sub.from_seq;
+    for (size_t i = 0; i < h->due.n; i++) {
+        n_bytes += h->due.p[i]->body.len + h->due.p[i]->attachments.len;
+        if (i == 0 || n_bytes <= (size_t)h->e->cfg->max_payload_bytes)
+            continue;
+        cursor = h->due.p[i - 1]->seq;
+        while (h->due.n > i)
+            store_packet_unref(h->due.p[--h->due.n]);
+    }
+    return cursor;
+}
+
+static void
+answer(struct engine_http *h)
+{
+    struct store_unit *u = store_unit_create();
+    int64_t cursor = cut(h);
+    h->state = HTTP_ANSWERING;
+    adapter_leave(&h->e->adapter, &h->sub);
+    timers_disarm(&h->e->timers, &h->timer);
+    store_unit_poll_answer(u, h->session.session_id, h->session.gen, cursor, h->is_ping);
+    engine_submit(h->e, u, on_answered, h);
+}
+
+/* The session was closed while this poll was parked: what was due before, then the close packet (EIO-CLOSE). */
+static void
+on_told(void *arg, const struct store_result *r)
+{
+    struct engine_http *h = arg;
+    (void)r; /* told before by another process: telling twice does no harm */
+    send_answer(h);
+}
+
+static void
+tell_closed(struct engine_http *h)
+{
+    struct store_unit *u = store_unit_create();
+    h->state = HTTP_ANSWERING;
+    h->is_ping = false;
+    adapter_leave(&h->e->adapter, &h->sub);
+    timers_disarm(&h->e->timers, &h->timer);
+    store_unit_session_told(u, h->session.session_id);
+    engine_submit(h->e, u, on_told, h);
+}
+
+/* ---- what happens to a parked poll ---- */
+
+static void
+poll_turn(struct later *l)
+{
+    struct engine_http *h = http_of_later(l);
+    if (h->state == HTTP_BUSY && h->session.session_id == 0) {
+        poll_try(h);
+        return;
+    }
+    if (h->state != HTTP_PARKED)
+        return; /* the claim is under way: on_claimed looks */
+    if (h->is_close)
+        tell_closed(h);
+    else if (h->due.n > 0 || h->is_noop || h->is_ping)
+        answer(h);
+}
+
+static void
+on_event(struct sub *s, struct store_packet *p, struct frame *f)
+{
+    struct engine_http *h = http_of_sub(s);
+    (void)f;
+    if (p->is_volatile && (h->state != HTTP_PARKED || h->due.n > 0))
+        return;
+    due_add(&h->due, p);
+    engine_later(h->e, &h->later, poll_turn);
+}
+
+static void
+on_noop(struct sub *s)
+{
+    struct engine_http *h = http_of_sub(s);
+    h->is_noop = true;
+    engine_later(h->e, &h->later, poll_turn);
+}
+
+static void
+on_close(struct sub *s, struct str reason)
+{
+    struct engine_http *h = http_of_sub(s);
+    if (sio_reason_find(reason) == SIO_R_TRANSPORT_CLOSE)
+        h->is_noop = true; /* the client closed by POST: its GET ends with a noop */
+    else
+        h->is_close = true;
+    if (h->is_close)
+        h->is_noop = false;
+    engine_later(h->e, &h->later, poll_turn);
+}
+
+static const struct sub_ops poll_ops = {on_event, on_noop, on_close};
+
+/* When something happens to a parked poll by itself: ping, end of the hold, noops during an upgrade, death. */
+static void
+arm(struct engine_http *h)
+{
+    const struct store_session *s = &h->session;
+    int64_t hold_ms = h->e->cfg->hold_ms >= 0 ? h->e->cfg->hold_ms : HOLD_MAX_MS;
+    int64_t due_ms = h->parked_ms + (hold_ms < HOLD_MAX_MS ? hold_ms : HOLD_MAX_MS);
+    if (s->upgrade_id != 0 && h->parked_ms + UPGRADE_NOOP_MS < due_ms)
+        due_ms = h->parked_ms + UPGRADE_NOOP_MS;
+    if (!s->is_pinged && s->protocol != 3 && s->ping_ms < due_ms)
+        due_ms = s->ping_ms;
+    if (s->due_ms < due_ms)
+        due_ms = s->due_ms;
+    timers_arm(&h->e->timers, &h->timer, due_ms);
+}
+
+static enum sio_reason
+death(const struct store_session *s, int64_t now_ms)
+{
+    bool is_late = s->connect_due_ms != 0 && now_ms >= s->connect_due_ms;
+    return is_late ? SIO_R_FORCED_SERVER_CLOSE : SIO_R_PING_TIMEOUT;
+}
+
+static void
+on_timer(struct timer *t)
+{
+    struct engine_http *h = (struct engine_http *)((char *)t - offsetof(struct engine_http, timer));
+    const struct store_session *s = &h->session;
+    int64_t now_ms = clock_now_ms();
+    if (h->state != HTTP_PARKED)
+        return;
+    if (now_ms >= s->due_ms) {
+        session_close(h->e, s->session_id, death(s, now_ms)); /* its row comes back and ends this poll */
+        return;
+    }
+    if (!s->is_pinged && s->protocol != 3 && now_ms >= s->ping_ms)
+        h->is_ping = true;
+    else
+        h->is_noop = true;
+    answer(h);
+}
+
+/* ---- claim ---- */
+
+static void
+retry(struct engine_http *h)
+{
+    adapter_leave(&h->e->adapter, &h->sub);
+    due_clear(&h->due);
+    h->is_noop = h->is_ping = h->is_close = false;
+    h->session = (struct store_session){0};
+    if (h->answer == NULL)
+        http_free(h);
+    else if (++h->n_tries > TRIES_MAX)
+        http_answer_empty(h, 503);
+    else
+        engine_later(h->e, &h->later, poll_turn);
+}
+
+static void
+on_claimed(void *arg, const struct store_result *r)
+{
+    struct engine_http *h = arg;
+    if (r->rc == RC_CONFLICT) {
+        retry(h);
+        return;
+    }
+    if (r->rc != RC_OK) {
+        log_error("engine", "poll.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        http_answer_empty(h, 503);
+        return;
+    }
+    h->session.gen = r->lease.gen;
+    h->session.upgrade_id = r->lease.upgrade_id;
+    h->state = HTTP_PARKED;
+    if (h->answer == NULL) {
+        poll_gone(h);
+        return;
+    }
+    if (h->e->is_draining)
+        h->is_noop = true;
+    if (h->due.n > 0 || h->is_noop || h->is_close)
+        engine_later(h->e, &h->later, poll_turn);
+    else
+        arm(h);
+}
+
+static void
+claim(struct engine_http *h, int64_t dead_id)
+{
+    struct store_unit *u = store_unit_create();
+    const struct store_session *s = &h->session;
+    h->is_ping = !s->is_pinged && s->protocol != 3 && clock_now_ms() >= s->ping_ms;
+    if (h->due.n > 0 || h->is_ping) {
+        int64_t cursor = cut(h);
+        h->state = HTTP_ANSWERING;
+        adapter_leave(&h->e->adapter, &h->sub);
+        store_unit_poll_once(u, s->session_id, s->gen, dead_id, cursor, h->is_ping);
+        engine_submit(h->e, u, on_answered, h);
+        return;
+    }
+    h->sub.ops = &poll_ops;
+    adapter_enter(&h->e->adapter, &h->sub);
+    store_unit_poll_claim(u, s->session_id, dead_id);
+    engine_submit(h->e, u, on_claimed, h);
+}
+
+/* ---- the session as found ---- */
+
+/* Is the poll that owns the session one of ours that has left already, its release not committed yet? */
+static bool
+is_releasing(struct engine_http *h)
+{
+    for (const struct engine_http *o = h->e->https; o != NULL; o = o->next)
+        if (o != h && o->session.session_id == h->session.session_id && o->answer != NULL)
+            return false;
+    return true;
+}
+
+static bool
+is_server_side(struct str reason)
+{
+    switch (sio_reason_find(reason)) {
+    case SIO_R_SERVER_NSP:
+    case SIO_R_SHUTTING_DOWN:
+    case SIO_R_FORCED_CLOSE:
+    case SIO_R_FORCED_SERVER_CLOSE:
+        return true;
+    case SIO_R_NONE:
+    case SIO_R_CLIENT_NSP:
+    case SIO_R_PING_TIMEOUT:
+    case SIO_R_TRANSPORT_CLOSE:
+    case SIO_R_TRANSPORT_ERROR:
+    case SIO_R_PARSE_ERROR:
+        return false;
+    }
+    return false;
+}
+
+/* What the session's state alone decides; true: answered, or to be tried again. */
+static bool
+judge(struct engine_http *h, int64_t *dead_id)
+{
+    struct engine *e = h->e;
+    const struct store_session *s = &h->session;
+    int64_t now_ms = clock_now_ms();
+    if (s->protocol != h->request.protocol) {
+        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-PROTOCOL-MISMATCH */
+    } else if (h->is_odd) {
+        http_answer_empty(h, 500); /* EIO-METHOD-ODD */
+    } else if (s->is_websocket) {
+        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
+    } else if (now_ms >= s->due_ms) {
+        session_close(e, s->session_id, death(s, now_ms));
+        http_answer_error(h, EIO_E_SID_UNKNOWN);
+    } else if (s->owner_id != 0 && s->owner_id == store_process_id(e->store) && is_releasing(h)) {
+        retry(h);
+    } else if (s->owner_id != 0 && store_process_is_alive(e->store, s->owner_id)) {
+        session_close(e, s->session_id, SIO_R_TRANSPORT_ERROR); /* EIO-POLL-OVERLAP */
+        http_answer_empty(h, 400);
+    } else {
+        *dead_id = s->owner_id;
+        return false;
+    }
+    return true;
+}
+
+/* An upgrade owner that died or is late: anybody resets the session to polling (design 7). */
+static void
+reset_upgrade(struct engine_http *h)
+{
+    struct store_session *s = &h->session;
+    if (s->upgrade_id == 0 ||
+        (s->upgrade_due_ms > clock_now_ms() && store_process_is_alive(h->e->store, s->upgrade_id)))
+        return;
+    struct store_unit *u = store_unit_create();
+    store_unit_upgrade_reset(u, s->session_id, s->upgrade_id);
+    engine_submit(h->e, u, NULL, NULL);
+    s->upgrade_id = 0;
+}
+
+static void
+poll_try(struct engine_http *h)
+{
+    struct engine *e = h->e;
+    int64_t max_seq = 0, dead_id = 0;
+    h->state = HTTP_BUSY;
+    if (h->answer == NULL) {
+        http_free(h);
+        return;
+    }
+    enum rc rc = store_fence(e->store);
+    if (rc == RC_OK)
+        rc = store_read_begin(e->store, &max_seq);
+    if (rc != RC_OK) {
+        retry(h);
+        return;
+    }
+    rc = store_read_session(e->store, str_of(h->eio_sid), &h->session);
+    bool is_closed = rc == RC_OK && h->session.is_closed;
+    bool is_told = !is_closed || h->session.is_told || !is_server_side(h->session.reason);
+    h->session.reason = STR_NONE; /* was borrowed */
+    bool is_open = rc == RC_OK && !is_closed;
+    bool is_load = rc == RC_OK && (is_open || !is_told) && !h->session.is_websocket && !h->is_odd;
+    if (is_load) {
+        h->sub.session_id = h->session.session_id;
+        h->sub.form = engine_form(h->session.protocol);
+        rc = session_load(e, &h->sub, h->session.cursor_seq, max_seq, &h->due);
+        if (rc == RC_NOTFOUND) { /* below the horizon: never skip, end it (design 3.7) */
+            store_read_end(e->store);
+            session_close(e, h->session.session_id, SIO_R_TRANSPORT_ERROR);
+            http_answer_error(h, EIO_E_SID_UNKNOWN);
+            return;
+        }
+    }
+    store_read_end(e->store);
+    if (rc == RC_NOTFOUND || (is_closed && is_told)) {
+        http_answer_error(h, EIO_E_SID_UNKNOWN); /* EIO-SID */
+    } else if (rc != RC_OK) {
+        retry(h);
+    } else if (is_closed) {
+        h->is_close = h->is_noop = true; /* 6, then 1 */
+        tell_closed(h);
+    } else if (!judge(h, &dead_id)) {
+        h->parked_ms = clock_now_ms();
+        reset_upgrade(h);
+        claim(h, dead_id);
+    }
+}
+
+void
+poll_begin(struct engine_http *h)
+{
+    h->timer.fn = on_timer;
+    poll_try(h);
+}
+
+void
+poll_gone(struct engine_http *h)
+{
+    struct engine *e = h->e;
+    if (e->cfg->aborted_poll == CFG_ABORT_STRICT) {
+        session_close(e, h->session.session_id, SIO_R_TRANSPORT_ERROR); /* EIO-POLL-ABORT */
+    } else { /* nothing was sent: the cursor stays, the lease is free again */
+        struct store_unit *u = store_unit_create();
+        store_unit_poll_answer(u, h->session.session_id, h->session.gen, h->session.cursor_seq, false);
+        engine_submit(e, u, NULL, NULL);
+    }
+    http_free(h);
+}
+
+void
+poll_drain(struct engine_http *h)
+{
+    if (h->state != HTTP_PARKED)
+        return;
+    h->is_noop = true;
+    answer(h);
+}

@@ -1,0 +1,231 @@
+/*
+ * A POST: a payload from the client, handled as one unit, answered after its commit (design 4.3, 4.5).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/eio/payload.h"
+#include "core/engine/work.h"
+
+#define TEXT_HTML "text/html"
+
+static void
+add_guard(struct work *w)
+{
+    store_unit_guard_post(w->u, w->guard_id, w->guard_gen);
+}
+
+static void
+on_done(void *arg, const struct store_result *r)
+{
+    struct engine_http *h = arg;
+    switch (r->rc) {
+    case RC_OK:
+    case RC_INVALID: /* the application's SQL failed: its effects are dropped, the client did nothing wrong */
+        http_answer(h, 200, TEXT_HTML, STR("ok"), false);
+        break;
+    case RC_CONFLICT: /* EIO-POST-OVERLAP */
+        session_close(h->e, h->session.session_id, SIO_R_TRANSPORT_ERROR);
+        http_answer_empty(h, 400);
+        break;
+    case RC_NOMEM:
+    case RC_TOOBIG:
+    case RC_NOTFOUND:
+    case RC_BUSY:
+    case RC_IO:
+        log_error("engine", "post.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        http_answer_empty(h, 503);
+        break;
+    }
+}
+
+/* Heartbeat: a pong plans the next ping; another packet while a pong is awaited gives it more time, once (1.1). */
+static void
+beat(struct work *w, const struct store_session *s, bool is_pong)
+{
+    const struct cfg *cfg = w->e->cfg;
+    if (is_pong) {
+        int64_t ping_ms = session_ping_ms(cfg, w->now_ms);
+        store_unit_heartbeat(work_unit(w), s->session_id, ping_ms, false, session_due_ms(cfg, ping_ms, s->connect_due_ms));
+    } else if (s->is_pinged && s->due_ms <= s->ping_ms + cfg->ping_timeout_ms) {
+        store_unit_heartbeat(work_unit(w), s->session_id, s->ping_ms, true, w->now_ms + cfg->ping_timeout_ms);
+    }
+}
+
+static void
+one_packet(struct work *w, const struct store_session *s, const struct eio_packet *p)
+{
+    switch (p->type) {
+    case EIO_MESSAGE:
+        input_message(w, p->is_binary, p->data);
+        return;
+    case EIO_PONG:
+    case EIO_PING:
+        if ((p->type == EIO_PONG) == (s->protocol == 4))
+            beat(w, s, true);
+        else
+            work_close(w, SIO_R_TRANSPORT_ERROR); /* EIO-HEARTBEAT-DIRECTION */
+        return;
+    case EIO_CLOSE:
+        work_close(w, SIO_R_TRANSPORT_CLOSE);
+        return;
+    case EIO_OPEN:
+    case EIO_UPGRADE:
+    case EIO_NOOP:
+        return; /* ignored (8.17) */
+    }
+}
+
+static void
+payload(struct work *w, const struct engine_http *h, struct str body)
+{
+    struct eio_payload_reader reader;
+    struct eio_packet p;
+    enum rc rc = RC_OK;
+    bool has_pong = false, has_other = false;
+    eio_payload_read_init(&reader, h->session.protocol, h->is_octets, body);
+    while (w->close_reason == SIO_R_NONE && (rc = eio_payload_read(&reader, &p)) == RC_OK) {
+        has_pong |= p.type == EIO_PONG || p.type == EIO_PING;
+        has_other |= p.type == EIO_MESSAGE;
+        one_packet(w, &h->session, &p);
+    }
+    if (w->close_reason == SIO_R_NONE && rc != RC_NOTFOUND)
+        work_close(w, SIO_R_PARSE_ERROR); /* EIO-PARSE */
+    if (has_other && !has_pong && w->close_reason == SIO_R_NONE)
+        beat(w, &h->session, false);
+    eio_payload_read_fini(&reader);
+}
+
+static enum rc
+load_partial(struct engine *e, const struct store_session *s, struct partial *part)
+{
+    struct str text, attachments;
+    if (!s->has_partial)
+        return RC_OK;
+    enum rc rc = store_read_partial(e->store, s->session_id, &text, &attachments);
+    if (rc != RC_OK)
+        return rc == RC_NOTFOUND ? RC_OK : rc;
+    buf_append_str(&part->text, text);
+    buf_append_str(&part->attachments, attachments);
+    struct sio_limits limits = {e->cfg->n_attachments_max, e->cfg->json_depth_max, e->cfg->event_name_bytes_max,
+                                s->protocol == 3};
+    struct sio_packet p;
+    if (sio_packet_decode(buf_str(&part->text), &limits, &p) != RC_OK)
+        return RC_OK; /* written by a program with other limits: what follows is judged as it comes */
+    part->n_owed = p.n_attachments;
+    size_t pos = 0;
+    struct str a;
+    while (store_packet_attachment(buf_str(&part->attachments), &pos, &a) == RC_OK)
+        part->n_owed--;
+    return RC_OK;
+}
+
+static enum rc
+handle(struct engine_http *h, struct str body)
+{
+    struct engine *e = h->e;
+    struct partial part = {0};
+    struct work w = {
+        .e = e,
+        .now_ms = clock_now_ms(),
+        .session_id = h->session.session_id,
+        .protocol = h->session.protocol,
+        .transport = EIO_POLLING,
+        .has_transport = true,
+        .partial = &part,
+        .guard = add_guard,
+        .guard_id = h->session.session_id,
+        .guard_gen = h->session.post_gen,
+    };
+    enum rc rc = load_partial(e, &h->session, &part);
+    if (rc == RC_OK)
+        rc = work_load_sockets(&w);
+    if (rc == RC_OK) {
+        payload(&w, h, body);
+        if (part.is_changed)
+            store_unit_partial(work_unit(&w), w.session_id, buf_str(&part.text), buf_str(&part.attachments));
+        if (w.close_reason != SIO_R_NONE) {
+            store_unit_session_close(work_unit(&w), w.session_id, str_of(sio_reason_text(w.close_reason)), w.now_ms);
+            log_info("engine", "session.close", LOG_I("session", w.session_id),
+                     LOG_Z("reason", sio_reason_text(w.close_reason)));
+        }
+        if (w.u == NULL) {
+            http_answer(h, 200, TEXT_HTML, STR("ok"), false);
+        } else {
+            struct store_unit *u = w.u;
+            w.u = NULL;
+            h->state = HTTP_BUSY;
+            engine_submit(e, u, on_done, h);
+        }
+    }
+    work_fini(&w);
+    partial_fini(&part);
+    return rc;
+}
+
+static bool
+judge(struct engine_http *h, bool is_too_big)
+{
+    struct engine *e = h->e;
+    const struct store_session *s = &h->session;
+    if (s->is_closed || clock_now_ms() >= s->due_ms) {
+        if (!s->is_closed)
+            session_close(e, s->session_id, SIO_R_PING_TIMEOUT);
+        http_answer_error(h, EIO_E_SID_UNKNOWN);
+    } else if (s->protocol != h->request.protocol || s->is_websocket) {
+        http_answer_error(h, EIO_E_BAD_REQUEST);
+    } else if (is_too_big) {
+        http_answer_empty(h, 413); /* EIO-TOO-LARGE: the session survives */
+    } else if ((h->is_octets && s->protocol == 4) || (h->post_gen >= 0 && h->post_gen != s->post_gen)) {
+        session_close(e, s->session_id, SIO_R_TRANSPORT_ERROR); /* EIO-POST-OCTETS, EIO-POST-OVERLAP */
+        http_answer_empty(h, 400);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void
+again(struct later *l)
+{
+    struct engine_http *h = (struct engine_http *)((char *)l - offsetof(struct engine_http, later));
+    struct buf body = h->body;
+    h->body = (struct buf){0};
+    if (h->answer == NULL)
+        http_free(h);
+    else
+        post_body(h, buf_str(&body), h->is_too_big);
+    buf_fini(&body);
+}
+
+void
+post_body(struct engine_http *h, struct str body, bool is_too_big)
+{
+    struct engine *e = h->e;
+    struct buf form;
+    buf_init(&form);
+    if (h->is_form && !is_too_big) {
+        if (eio_jsonp_unwrap(body, &form) == RC_OK)
+            body = buf_str(&form);
+        h->is_form = false; /* decoded once, also if it is tried again */
+    }
+    enum rc rc = store_fence(e->store);
+    if (rc == RC_OK)
+        rc = store_read_session(e->store, str_of(h->eio_sid), &h->session);
+    h->session.reason = STR_NONE;
+    if (rc == RC_NOTFOUND)
+        http_answer_error(h, EIO_E_SID_UNKNOWN);
+    else if (rc == RC_OK && judge(h, is_too_big))
+        rc = handle(h, body);
+    if (rc != RC_OK && rc != RC_NOTFOUND) { /* the store can't be read just now */
+        h->state = HTTP_BUSY;
+        h->is_too_big = is_too_big;
+        buf_clear(&h->body);
+        buf_append_str(&h->body, body);
+        engine_later(e, &h->later, again);
+    }
+    buf_fini(&form);
+}

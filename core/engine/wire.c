@@ -1,0 +1,118 @@
+/*
+ * Encoding; see wire.h. A row is encoded once for each form and shared by all receivers (design 6.2).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/engine/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/eio/payload.h"
+#include "core/sio/json.h"
+#include "core/sio/packet.h"
+
+struct wire {
+    struct frame *forms[WIRE_N_FORMS];
+};
+
+static void
+wire_destroy(void *arg)
+{
+    struct wire *w = arg;
+    for (int i = 0; i < WIRE_N_FORMS; i++)
+        frame_unref(w->forms[i]);
+    free(w);
+}
+
+static size_t
+count_attachments(struct str attachments)
+{
+    size_t n = 0, pos = 0;
+    struct str a;
+    while (store_packet_attachment(attachments, &pos, &a) == RC_OK)
+        n++;
+    return n;
+}
+
+static void
+append_attachments(struct frame *head, struct str attachments, enum wire_form form)
+{
+    struct frame **end = &head->next;
+    size_t pos = 0;
+    struct str a;
+    while (store_packet_attachment(attachments, &pos, &a) == RC_OK) {
+        size_t skip = form == WIRE_V3 ? 1 : 0;
+        struct frame *f = frame_create(a.len + skip, true);
+        if (skip)
+            f->data[0] = EIO_MESSAGE;
+        memcpy(f->data + skip, a.p, a.len);
+        f->is_plain = head->is_plain;
+        *end = f;
+        end = &f->next;
+    }
+}
+
+static struct frame *
+encode(const struct store_packet *p, struct str nsp, enum wire_form form)
+{
+    struct buf b;
+    buf_init(&b);
+    buf_append_c(&b, '0' + EIO_MESSAGE);
+    struct sio_head head = {
+        .type = (enum sio_type)p->kind,
+        .nsp = nsp,
+        .has_ack_id = p->is_ask || p->ack_id >= 0,
+        .ack_id = p->is_ask ? p->seq : p->ack_id,
+        .n_attachments = count_attachments(p->attachments),
+    };
+    sio_head_encode(&b, &head);
+    if (form == WIRE_V3 && p->kind != STORE_CONNECT)
+        sio_json_to_ascii(&b, p->body);
+    else if (form != WIRE_V3)
+        buf_append_str(&b, p->body);
+    struct frame *f = frame_of(buf_str(&b));
+    buf_fini(&b);
+    f->is_plain = p->is_plain;
+    append_attachments(f, p->attachments, form);
+    return f;
+}
+
+struct frame *
+wire_frames(struct store_packet *p, struct str nsp, enum wire_form form)
+{
+    if (p->kind > STORE_BINARY_ACK)
+        return NULL;
+    struct wire *w = p->wire;
+    if (w == NULL) {
+        w = xcalloc(1, sizeof *w);
+        p->wire = w;
+        p->wire_free = wire_destroy;
+    }
+    if (w->forms[form] == NULL)
+        w->forms[form] = encode(p, nsp, form);
+    return w->forms[form];
+}
+
+void
+wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f)
+{
+    for (; f != NULL; f = f->next) {
+        struct eio_packet p = {.type = EIO_MESSAGE, .is_binary = f->is_binary};
+        struct str data = {f->data, f->len};
+        if (!f->is_binary)
+            p.type = (enum eio_type)(f->data[0] - '0');
+        p.data = f->is_binary && form != WIRE_V3 ? data : str_slice(data, 1, data.len);
+        eio_payload_append(b, form == WIRE_V3 ? 3 : 4, *n, &p);
+        (*n)++;
+    }
+}
+
+size_t
+wire_payload_len(const struct frame *f)
+{
+    size_t len = 0;
+    for (; f != NULL; f = f->next)
+        len += f->is_binary ? (f->len + 2) / 3 * 4 + 16 : f->len + 16;
+    return len;
+}

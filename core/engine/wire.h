@@ -1,0 +1,26 @@
+/*
+ * From rows of the log to bytes: the Socket.IO packet of a row as Engine.IO frames, once for each form of client.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SIOLITE_CORE_ENGINE_WIRE_H
+#define SIOLITE_CORE_ENGINE_WIRE_H
+
+#include "core/engine/frame.h"
+#include "store/packet.h"
+
+enum wire_form {
+    WIRE_V4,
+    WIRE_V3, /* ASCII only, binary with its type byte (eio3.md 3.3, 1) */
+    WIRE_N_FORMS
+};
+
+/* The row's packet as frames, made at first use and kept with it (borrowed). `nsp` is the name of its namespace. NULL for
+ * control rows. */
+struct frame *wire_frames(struct store_packet *p, struct str nsp, enum wire_form form);
+/* Appends a chain to a polling payload; *n counts the packets in it. */
+void wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f);
+/* Bytes that this chain takes in a payload, at most. */
+size_t wire_payload_len(const struct frame *f);
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * See work.h.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/engine/work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void
+partial_fini(struct partial *p)
+{
+    buf_fini(&p->text);
+    buf_fini(&p->attachments);
+    p->n_owed = 0;
+}
+
+static void
+socket_free(struct work_socket *k)
+{
+    while (k->rooms != NULL) {
+        struct work_room *r = k->rooms;
+        k->rooms = r->next;
+        free(r->name);
+        free(r);
+    }
+    json_decref(k->data);
+    free(k->user);
+    free(k->nsp_name);
+    free(k->sio_id);
+    free(k->auth);
+    free(k);
+}
+
+void
+work_fini(struct work *w)
+{
+    while (w->sockets != NULL) {
+        struct work_socket *k = w->sockets;
+        w->sockets = k->next;
+        socket_free(k);
+    }
+    for (size_t i = 0; i < w->n_direct; i++)
+        store_packet_unref(w->direct[i].p);
+    free(w->direct);
+    store_unit_destroy(w->u);
+    w->u = NULL;
+    w->direct = NULL;
+    w->n_direct = 0;
+}
+
+static void
+append(struct work *w, const struct work_socket *k, struct store_packet *p)
+{
+    struct store_target t = {.nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
+    store_unit_packet(w->u, &t, p);
+}
+
+struct store_unit *
+work_unit(struct work *w)
+{
+    if (w->u == NULL) {
+        w->u = store_unit_create();
+        if (w->guard != NULL)
+            w->guard(w);
+        w->n_guard = store_unit_n_steps(w->u);
+    }
+    w->may_go_direct = false;
+    for (size_t i = 0; i < w->n_direct; i++)
+        append(w, w->direct[i].to, w->direct[i].p);
+    w->n_direct = 0;
+    return w->u;
+}
+
+struct work_socket *
+work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name, struct str sio_id)
+{
+    struct work_socket *k = xcalloc(1, sizeof *k);
+    k->socket_id = socket_id;
+    k->nsp_name = xstrdup(nsp_name);
+    k->sio_id = str_dup(sio_id);
+    k->next = w->sockets;
+    w->sockets = k;
+    return k;
+}
+
+static bool
+is_known(const struct work *w, int64_t socket_id)
+{
+    const struct work_socket *k = w->sockets;
+    while (k != NULL && k->socket_id != socket_id)
+        k = k->next;
+    return k != NULL;
+}
+
+struct work_socket *
+work_socket_find(struct work *w, struct str nsp_name)
+{
+    struct work_socket *k = w->sockets;
+    while (k != NULL && (k->is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
+        k = k->next;
+    for (const struct sub_socket *s = k == NULL && w->sub != NULL ? w->sub->sockets : NULL; s != NULL; s = s->next)
+        if (str_eq(nsp_name, s->nsp->name) && !is_known(w, s->socket_id)) {
+            k = work_socket_add(w, s->socket_id, s->nsp->name.p, str_of(s->sio_id));
+            k->nsp_id = s->nsp->nsp_id;
+            k->app = s->nsp->app;
+            return k;
+        }
+    return k;
+}
+
+size_t
+work_n_sockets(const struct work *w)
+{
+    size_t n = 0;
+    for (const struct work_socket *k = w->sockets; k != NULL; k = k->next)
+        n += !k->is_gone;
+    for (const struct sub_socket *s = w->sub ? w->sub->sockets : NULL; s != NULL; s = s->next)
+        n += !is_known(w, s->socket_id);
+    return n;
+}
+
+void
+work_send(struct work *w, const struct work_socket *k, struct store_packet *p)
+{
+    if (!w->may_go_direct) {
+        work_unit(w);
+        append(w, k, p);
+        return;
+    }
+    if (w->n_direct == w->cap_direct) {
+        w->cap_direct = w->cap_direct ? w->cap_direct * 2 : 4;
+        w->direct = xrealloc(w->direct, w->cap_direct * sizeof *w->direct);
+    }
+    w->direct[w->n_direct++] = (struct work_direct){p, k};
+}
+
+void
+work_send_session(struct work *w, const char *nsp_name, struct store_packet *p)
+{
+    struct store_target t = {.nsp = nsp_name ? str_of(nsp_name) : STR_NONE, .to = STORE_TO_SESSION, .id = w->session_id};
+    store_unit_packet(work_unit(w), &t, p);
+}
+
+static void
+on_socket(void *arg, const struct store_socket *s)
+{
+    struct work *w = arg;
+    char *nsp = str_dup(s->nsp);
+    struct work_socket *k = work_socket_add(w, s->socket_id, nsp, s->sio_id);
+    k->nsp_id = s->nsp_id;
+    k->app = app_registry_find(&w->e->app, s->nsp);
+    free(nsp);
+}
+
+enum rc
+work_load_sockets(struct work *w)
+{
+    return store_read_sockets(w->e->store, w->session_id, INT64_MAX, on_socket, w);
+}
+
+void
+work_close(struct work *w, enum sio_reason reason)
+{
+    if (w->close_reason == SIO_R_NONE)
+        w->close_reason = reason;
+}

@@ -1,0 +1,33 @@
+-- Pruning. store/prune.c
+
+-- name: prune_range
+-- out: oldest row (NULL: no rows), smallest keep_seq (NULL: nobody keeps); one row
+SELECT (SELECT min(seq) FROM t_packet), (SELECT min(keep_seq) FROM t_lease WHERE keep_seq IS NOT NULL);
+
+-- name: prune_bytes
+-- scan: pragma functions have one row
+-- out: bytes of the database in use; one row
+SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size;
+
+-- name: prune_slice
+-- scan: the n oldest rows
+-- in: limit_ms n; out: seq of the n-th oldest row, seq of the last one among them that was made until limit_ms; one row.
+-- Rows of outsiders don't know the time (made_ms 0); they are as old as the row after them at least.
+SELECT max(seq), max(seq) FILTER (WHERE made_ms > 0 AND made_ms <= :limit_ms)
+FROM (SELECT seq, made_ms FROM t_packet ORDER BY seq LIMIT :n);
+
+-- name: prune_rows
+-- in: cut; zero rows
+DELETE FROM t_packet WHERE seq <= :cut;
+
+-- name: prune_horizon
+-- scan: t_meta has one row
+-- in: cut; zero rows
+UPDATE t_meta SET horizon_seq = :cut WHERE horizon_seq < :cut;
+
+-- name: prune_members
+-- in: cut n; zero rows. Intervals that ended below the horizon, but not those of a socket that may be recovered.
+DELETE FROM t_member WHERE (socket_id, room_id, since_seq) IN (
+    SELECT m.socket_id, m.room_id, m.since_seq FROM (
+        SELECT socket_id, room_id, since_seq FROM t_member WHERE until_seq <= :cut ORDER BY until_seq LIMIT :n) m
+    WHERE NOT EXISTS (SELECT 1 FROM t_socket s WHERE s.socket_id = m.socket_id AND s.state = 1));

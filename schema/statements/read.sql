@@ -1,0 +1,91 @@
+-- Reads on the loop's own connection. store/read.c
+
+-- name: read_begin
+-- zero rows
+BEGIN;
+
+-- name: read_end
+-- zero rows
+COMMIT;
+
+-- name: read_session
+-- in: eio_sid; out: as read_session_by_id; at most one row
+SELECT e.session_id, e.protocol, l.state, l.transport, l.is_partial, l.owner_id, l.gen, l.post_gen, l.cursor_seq,
+    l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, l.reason
+FROM t_session e JOIN t_lease l ON l.session_id = e.session_id WHERE e.eio_sid = :eio_sid;
+
+-- name: read_session_by_id
+-- in: session_id; out: session_id protocol state transport is_partial owner_id gen post_gen cursor_seq upgrade_id
+-- upgrade_due_ms ping_ms due_ms connect_due_ms is_pinged is_told reason; at most one row
+SELECT e.session_id, e.protocol, l.state, l.transport, l.is_partial, l.owner_id, l.gen, l.post_gen, l.cursor_seq,
+    l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, l.reason
+FROM t_session e JOIN t_lease l ON l.session_id = e.session_id WHERE e.session_id = :session_id;
+
+-- name: read_handshake
+-- in: session_id; out: handshake remote; at most one row
+SELECT handshake, remote FROM t_session WHERE session_id = :session_id;
+
+-- name: read_partial
+-- in: session_id; out: body attachments; at most one row
+SELECT body, attachments FROM t_partial WHERE session_id = :session_id;
+
+-- name: read_sockets
+-- in: session_id above_seq; out: as read_socket; in order of their ids
+SELECT s.socket_id, s.nsp_id, s.session_id, s.sio_id, n.name, s.user, s.data, s.auth, s.reason, s.since_seq, s.until_seq,
+    s.state, s.first_seq
+FROM t_socket s JOIN t_nsp n ON n.nsp_id = s.nsp_id
+WHERE s.session_id = :session_id AND (s.state = 0 OR s.until_seq > :above_seq) ORDER BY s.socket_id;
+
+-- name: read_socket
+-- in: socket_id; out: socket_id nsp_id session_id sio_id nsp user data auth reason since_seq until_seq state first_seq; at
+-- most one row
+SELECT s.socket_id, s.nsp_id, s.session_id, s.sio_id, n.name, s.user, s.data, s.auth, s.reason, s.since_seq, s.until_seq,
+    s.state, s.first_seq
+FROM t_socket s JOIN t_nsp n ON n.nsp_id = s.nsp_id WHERE s.socket_id = :socket_id;
+
+-- name: read_target
+-- scan: the list in the parameter
+-- in: ids (JSON array); out: as read_socket; ordered by sio_id
+SELECT s.socket_id, s.nsp_id, s.session_id, s.sio_id, n.name, s.user, s.data, s.auth, s.reason, s.since_seq, s.until_seq,
+    s.state, s.first_seq
+FROM json_each(:ids) k CROSS JOIN t_socket s ON s.socket_id = k.value CROSS JOIN t_nsp n ON n.nsp_id = s.nsp_id
+ORDER BY s.sio_id;
+
+-- name: read_members
+-- in: session_id above_seq; out: socket_id room_id since_seq until_seq
+SELECT m.socket_id, m.room_id, m.since_seq, m.until_seq
+FROM t_socket s CROSS JOIN t_member m ON m.socket_id = s.socket_id
+WHERE s.session_id = :session_id AND (s.state = 0 OR s.until_seq > :above_seq)
+    AND (m.until_seq IS NULL OR m.until_seq > :above_seq);
+
+-- name: read_rooms
+-- in: socket_id; out: name; ordered by bytes
+SELECT r.name FROM t_member m CROSS JOIN t_room r ON r.room_id = m.room_id
+WHERE m.socket_id = :socket_id AND m.until_seq IS NULL ORDER BY r.name;
+
+-- name: read_nsp_name
+-- in: nsp_id; out: name; at most one row
+SELECT name FROM t_nsp WHERE nsp_id = :nsp_id;
+
+-- name: read_ask
+-- in: ask_seq; out: n_expected; at most one row
+SELECT n_expected FROM t_ask WHERE seq = :ask_seq;
+
+-- name: read_answers
+-- in: ask_seq; out: socket_id body attachments; in the order in which they came
+SELECT socket_id, body, attachments FROM t_answer WHERE ask_seq = :ask_seq AND n_before IS NOT NULL ORDER BY n_before;
+
+-- name: read_due_sessions
+-- in: now_ms n; out: session_id; at most n rows, the longest overdue first
+SELECT session_id FROM t_lease WHERE state = 0 AND due_ms <= :now_ms ORDER BY due_ms LIMIT :n;
+
+-- name: read_processes
+-- scan: t_process has some ten rows
+-- out: process_id; all rows
+SELECT process_id FROM t_process ORDER BY process_id;
+
+-- name: read_has_stray_jobs
+-- scan: t_process has some ten rows
+-- in: now_ms; out: 0 or 1; one row. As jobs_claim.
+SELECT EXISTS (SELECT 1 FROM t_job j WHERE j.due_ms <= :now_ms AND (j.owner_id IS NULL
+    OR NOT EXISTS (SELECT 1 FROM t_process p WHERE p.process_id = j.owner_id AND p.is_dead = 0)));

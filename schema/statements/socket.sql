@@ -1,0 +1,35 @@
+-- Namespaces and sockets. store/socket.c
+
+-- name: nsp_find
+-- in: name; out: nsp_id; at most one row
+SELECT nsp_id FROM t_nsp WHERE name = :name;
+
+-- name: nsp_create
+-- in: name; no columns, the id is last_insert_rowid(); one row
+INSERT INTO t_nsp (name) VALUES (:name);
+
+-- name: socket_create
+-- in: sio_id nsp_id session_id recovery_pid data auth; no columns, the id is last_insert_rowid(); one row
+INSERT INTO t_socket (sio_id, nsp_id, session_id, recovery_pid, data, auth)
+VALUES (:sio_id, :nsp_id, :session_id, :recovery_pid, :data, :auth);
+
+-- name: socket_begin
+-- in: socket_id seq (its CONNECT reply); no columns; one row changed
+UPDATE t_socket SET first_seq = :seq, since_seq = :seq WHERE socket_id = :socket_id;
+
+-- name: socket_connected
+-- in: session_id due_ms (NULL: as it is); no columns. The first CONNECT came.
+UPDATE t_lease SET connect_due_ms = NULL, due_ms = CASE WHEN due_ms IS NULL THEN NULL ELSE coalesce(:due_ms, due_ms) END
+WHERE session_id = :session_id AND (connect_due_ms IS NOT NULL OR :due_ms IS NOT NULL);
+
+-- name: socket_is_open
+-- in: socket_id; out: nsp_id; zero rows: it has ended
+SELECT nsp_id FROM t_socket WHERE socket_id = :socket_id AND state = 0;
+
+-- name: socket_data
+-- in: socket_id data; no columns
+UPDATE t_socket SET data = :data WHERE socket_id = :socket_id;
+
+-- name: socket_user
+-- in: socket_id user; no columns
+UPDATE t_socket SET user = :user WHERE socket_id = :socket_id;

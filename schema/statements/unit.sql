@@ -1,0 +1,13 @@
+-- A unit that may have to be undone alone. store/unit.c
+
+-- name: unit_savepoint
+-- zero rows
+SAVEPOINT unit;
+
+-- name: unit_release
+-- zero rows
+RELEASE unit;
+
+-- name: unit_rollback
+-- zero rows; the savepoint itself stays
+ROLLBACK TO unit;

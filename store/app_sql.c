@@ -1,0 +1,368 @@
+/*
+ * SQL of the application: its own tables (migrations with versions of their own) and named statements. A SELECT runs on
+ * the loop's connection, anything else as a step of a unit.
+ *
+ * 1. An application's statement can't leave its unit: transactions, ATTACH and PRAGMA are refused when it is prepared, and
+ *    a unit with such a step runs in a SAVEPOINT.
+ * 2. None runs longer than DEADLINE_US: it would hold the write lock, or the loop. SQLite rolls back the whole
+ *    transaction when it interrupts a write; the batch is then redone without the offender.
+ * 3. Its failure is RC_INVALID with SQLite's text; a full disk stays RC_IO.
+ *
+ * Migrations and additions: loop thread, before units run. Selects: loop thread. Steps: store thread.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "store/step.h"
+
+enum { DEADLINE_US = 50000, PROGRESS_OPS = 2000 };
+
+struct exec_step {
+    struct store_step head;
+    const char *name;
+    struct store_value *values;
+    size_t n_values;
+};
+
+/* ----------------------------------------------------------------------------- running */
+
+static int
+on_progress(void *arg)
+{
+    return clock_now_us() > *(const int64_t *)arg;
+}
+
+static const char *
+failure_text(struct store_conn *c, enum rc rc, int64_t due_us)
+{
+    if (rc == RC_INVALID && sqlite3_errcode(c->db) == SQLITE_INTERRUPT && clock_now_us() > due_us)
+        return "takes longer than 50 ms";
+    return sqlite3_errmsg(c->db);
+}
+
+static sqlite3_stmt *
+find_stmt(struct store_conn *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_app_stmts; i++)
+        if (strcmp(c->app_names[i], name) == 0)
+            return c->app_stmts[i];
+    return NULL;
+}
+
+static void
+bind_values(sqlite3_stmt *q, const struct store_value *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct store_value *v = &values[i];
+        int at = (int)i + 1;
+        switch (v->type) {
+        case STORE_NULL:
+            sqlite3_bind_null(q, at);
+            break;
+        case STORE_INT:
+            sqlite3_bind_int64(q, at, v->i);
+            break;
+        case STORE_REAL:
+            sqlite3_bind_double(q, at, v->d);
+            break;
+        case STORE_TEXT:
+            conn_bind_str(q, at, v->s);
+            break;
+        case STORE_BLOB:
+            store_step_bind_blob(q, at, v->s);
+            break;
+        }
+    }
+}
+
+static void
+read_value(sqlite3_stmt *q, int column, struct store_value *v)
+{
+    *v = (struct store_value){.type = STORE_NULL};
+    switch (sqlite3_column_type(q, column)) {
+    case SQLITE_INTEGER:
+        v->type = STORE_INT;
+        v->i = sqlite3_column_int64(q, column);
+        break;
+    case SQLITE_FLOAT:
+        v->type = STORE_REAL;
+        v->d = sqlite3_column_double(q, column);
+        break;
+    case SQLITE_TEXT:
+        v->type = STORE_TEXT;
+        v->s = conn_column(q, column);
+        break;
+    case SQLITE_BLOB:
+        v->type = STORE_BLOB;
+        v->s = conn_column(q, column);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Runs a statement under the deadline; `fn` gets its rows and may be NULL. */
+static enum rc
+run_stmt(struct store_conn *c, sqlite3_stmt *q, store_row_fn *fn, void *arg, int64_t *due_us)
+{
+    int n_columns = sqlite3_column_count(q);
+    struct store_value *row = xmalloc((size_t)(n_columns + 1) * sizeof *row);
+    enum rc rc;
+    *due_us = clock_now_us() + DEADLINE_US;
+    sqlite3_progress_handler(c->db, PROGRESS_OPS, on_progress, due_us);
+    while ((rc = conn_step(q)) == RC_OK) {
+        if (!fn)
+            continue;
+        for (int i = 0; i < n_columns; i++)
+            read_value(q, i, &row[i]);
+        fn(arg, row, (size_t)n_columns);
+    }
+    sqlite3_progress_handler(c->db, 0, NULL, NULL);
+    sqlite3_clear_bindings(q);
+    free(row);
+    return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+/* --------------------------------------------------------------------------- migrations */
+
+static enum rc
+has_version(struct store_conn *c, int version, bool *out)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_app_version_find);
+    enum rc rc;
+    sqlite3_bind_int(q, STORE_PARAM_app_version_find_version, version);
+    rc = conn_step(q);
+    sqlite3_reset(q);
+    *out = rc == RC_OK;
+    return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+static enum rc
+add_version(struct store_conn *c, int version)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_app_version_add);
+    sqlite3_bind_int(q, STORE_PARAM_app_version_add_version, version);
+    sqlite3_bind_int64(q, STORE_PARAM_app_version_add_now_ms, clock_now_ms());
+    return conn_done(q);
+}
+
+static int
+authorize(void *arg, int action, const char *a, const char *b, const char *schema,
+          const char *trigger)
+{
+    (void)arg, (void)a, (void)b, (void)schema, (void)trigger;
+    switch (action) {
+    case SQLITE_TRANSACTION:
+    case SQLITE_SAVEPOINT:
+    case SQLITE_ATTACH:
+    case SQLITE_DETACH:
+    case SQLITE_PRAGMA:
+        return SQLITE_DENY;
+    default:
+        return SQLITE_OK;
+    }
+}
+
+static enum rc
+migrate(struct store_conn *c, int version, const char *sql, struct buf *err)
+{
+    struct buf text = {0};
+    bool is_applied;
+    enum rc rc = has_version(c, version, &is_applied);
+    if (rc != RC_OK || is_applied)
+        return rc;
+    sqlite3_set_authorizer(c->db, authorize, NULL);
+    rc = conn_exec(c, sql, &text);
+    sqlite3_set_authorizer(c->db, NULL, NULL);
+    if (rc == RC_OK)
+        rc = add_version(c, version);
+    if (rc != RC_OK) {
+        buf_append_f(err, "schema %d of the application: ", version);
+        if (text.len)
+            buf_append_str(err, buf_str(&text));
+        else
+            buf_append_z(err, sqlite3_errmsg(c->db));
+    }
+    buf_fini(&text);
+    return rc;
+}
+
+enum rc
+store_app_migrate(struct store *st, int version, const char *sql, struct buf *err)
+{
+    struct store_conn *c;
+    enum rc rc = store_setup_begin(st, &c), end;
+    if (rc != RC_OK) {
+        buf_append_f(err, "schema %d of the application: %s", version, rc_text(rc));
+        return rc;
+    }
+    rc = migrate(c, version, sql, err);
+    end = store_setup_end(st, rc == RC_OK);
+    if (rc == RC_OK && end != RC_OK)
+        buf_append_f(err, "schema %d of the application: %s", version, rc_text(end));
+    return rc == RC_OK ? end : rc;
+}
+
+/* --------------------------------------------------------------------- named statements */
+
+static void
+keep_stmt(struct store_conn *c, const char *name, sqlite3_stmt *q)
+{
+    size_t n = c->n_app_stmts + 1;
+    c->app_stmts = xrealloc(c->app_stmts, n * sizeof *c->app_stmts);
+    c->app_names = xrealloc(c->app_names, n * sizeof *c->app_names);
+    c->app_stmts[n - 1] = q;
+    c->app_names[n - 1] = xstrdup(name);
+    c->n_app_stmts = n;
+}
+
+/* One statement, checked; NULL and a text in err if it is none. */
+static sqlite3_stmt *
+prepare(struct store_conn *c, const char *sql, struct buf *err)
+{
+    sqlite3_stmt *q = NULL, *more = NULL;
+    const char *tail = NULL;
+    int n, n_more = SQLITE_OK;
+    sqlite3_set_authorizer(c->db, authorize, NULL);
+    n = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &q, &tail);
+    if (n == SQLITE_OK && q && tail)
+        n_more = sqlite3_prepare_v3(c->db, tail, -1, 0, &more, NULL);
+    if (n != SQLITE_OK)
+        buf_append_z(err, n == SQLITE_AUTH ? "transactions, ATTACH and PRAGMA are not for it"
+                                           : sqlite3_errmsg(c->db));
+    else if (!q)
+        buf_append_z(err, "is empty");
+    else if (more || n_more != SQLITE_OK)
+        buf_append_z(err, "is more than one statement");
+    sqlite3_set_authorizer(c->db, NULL, NULL);
+    if (n == SQLITE_OK && q && !more && n_more == SQLITE_OK)
+        return q;
+    sqlite3_finalize(more);
+    sqlite3_finalize(q);
+    return NULL;
+}
+
+static enum rc
+add_stmt(struct store_conn *reader, struct store_conn *writer, const char *name, const char *sql,
+         struct buf *err)
+{
+    sqlite3_stmt *q;
+    buf_append_f(err, "statement \"%s\" ", name);
+    if (find_stmt(reader, name) || find_stmt(writer, name)) {
+        buf_append_z(err, "exists already");
+        return RC_INVALID;
+    }
+    q = prepare(writer, sql, err);
+    if (!q)
+        return RC_INVALID;
+    if (!sqlite3_stmt_readonly(q)) {
+        keep_stmt(writer, name, q);
+        return RC_OK;
+    }
+    sqlite3_finalize(q);
+    q = prepare(reader, sql, err);
+    if (!q)
+        return RC_INVALID;
+    keep_stmt(reader, name, q);
+    return RC_OK;
+}
+
+enum rc
+store_app_add(struct store *st, const char *name, const char *sql, struct buf *err)
+{
+    struct buf text = {0};
+    struct store_conn *writer;
+    enum rc rc = store_setup_begin(st, &writer), end;
+    if (rc != RC_OK) {
+        buf_append_f(err, "statement \"%s\": %s", name, rc_text(rc));
+        return rc;
+    }
+    rc = add_stmt(store_reader(st), writer, name, sql, &text);
+    end = store_setup_end(st, false);
+    if (rc == RC_OK)
+        rc = end;
+    if (rc != RC_OK)
+        buf_append_str(err, buf_str(&text));
+    buf_fini(&text);
+    return rc;
+}
+
+enum rc
+store_app_select(struct store *st, const char *name, const struct store_value *values, size_t n,
+                 store_row_fn *fn, void *arg, struct buf *err)
+{
+    struct store_conn *c = store_reader(st);
+    sqlite3_stmt *q = find_stmt(c, name);
+    int64_t due_us;
+    enum rc rc;
+    if (!q) {
+        buf_append_f(err, "there is no SELECT \"%s\"", name);
+        return RC_INVALID;
+    }
+    if (n != (size_t)sqlite3_bind_parameter_count(q)) {
+        buf_append_f(err, "statement \"%s\" wants %d values, not %zu", name,
+                     sqlite3_bind_parameter_count(q), n);
+        return RC_INVALID;
+    }
+    if (!c->is_in_read && !store_can_read(st))
+        return RC_BUSY;
+    bind_values(q, values, n);
+    rc = run_stmt(c, q, fn, arg, &due_us);
+    if (rc != RC_OK)
+        buf_append_f(err, "statement \"%s\": %s", name, failure_text(c, rc, due_us));
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------- step */
+
+static enum rc
+check_exec(struct store_unit *u, const struct exec_step *s, sqlite3_stmt *q)
+{
+    if (!q) {
+        store_step_error(u, "there is no statement \"%s\" that writes", s->name);
+        return RC_INVALID;
+    }
+    if (s->n_values != (size_t)sqlite3_bind_parameter_count(q)) {
+        store_step_error(u, "statement \"%s\" wants %d values, not %zu", s->name,
+                         sqlite3_bind_parameter_count(q), s->n_values);
+        return RC_INVALID;
+    }
+    return RC_OK;
+}
+
+/* The unit's savepoint takes a failure back. */
+static enum rc
+run_exec(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct exec_step *s = (struct exec_step *)step;
+    sqlite3_stmt *q = find_stmt(w->conn, s->name);
+    int64_t due_us;
+    enum rc rc = check_exec(u, s, q);
+    if (rc != RC_OK)
+        return rc;
+    bind_values(q, s->values, s->n_values);
+    rc = run_stmt(w->conn, q, NULL, NULL, &due_us);
+    if (rc != RC_OK)
+        store_step_error(u, "statement \"%s\": %s", s->name, failure_text(w->conn, rc, due_us));
+    return rc;
+}
+
+void
+store_unit_exec(struct store_unit *u, const char *name, const struct store_value *values, size_t n)
+{
+    struct exec_step *s = store_step_add(u, sizeof *s, run_exec, STORE_STEP_RISKY);
+    size_t len = strlen(name) + 1;
+    char *copy = store_step_alloc(u, len);
+    memcpy(copy, name, len);
+    s->name = copy;
+    s->n_values = n;
+    if (n) {
+        s->values = store_step_alloc(u, n * sizeof *s->values);
+        memcpy(s->values, values, n * sizeof *s->values);
+        for (size_t i = 0; i < n; i++)
+            s->values[i].s = store_step_copy(u, values[i].s);
+    }
+}

@@ -1,0 +1,504 @@
+/*
+ * Reads on the loop's own connection (store/read.h).
+ *
+ * 1. No statement is left in the middle: an open read transaction would keep the WAL from being restarted. Only
+ *    store_read_begin() opens one on purpose.
+ * 2. A read starts only while the WAL-index header is at rest (store_can_read): else SQLite might wait.
+ * 3. What a function hands out through pointers stands in the connection's scratch buffer until the next function; what a
+ *    callback gets, in SQLite's row, until it returns. A callback may read, too, but not by the function that called it.
+ *
+ * Loop thread.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "store/read.h"
+
+#include <stdlib.h>
+
+#include "store/step.h"
+
+enum { MAX_COPIES = 8 };
+
+/* Strings on their way into the scratch buffer, which may move while it grows. */
+struct copies {
+    struct str *out[MAX_COPIES];
+    size_t at[MAX_COPIES], len[MAX_COPIES], n;
+};
+
+/* ------------------------------------------------------------------------------ inside */
+
+/* For one statement; RC_BUSY now. */
+static enum rc
+enter(struct store *st, struct store_conn **c)
+{
+    *c = store_reader(st);
+    buf_clear(&(*c)->scratch);
+    return (*c)->is_in_read || store_can_read(st) ? RC_OK : RC_BUSY;
+}
+
+/* For several statements on one snapshot; `*is_own`: to be closed by leave(). */
+static enum rc
+enter_snapshot(struct store *st, struct store_conn **c, bool *is_own)
+{
+    enum rc rc = enter(st, c);
+    *is_own = false;
+    if (rc != RC_OK || (*c)->is_in_read)
+        return rc;
+    rc = conn_done(conn_stmt(*c, STORE_STMT_read_begin));
+    *is_own = rc == RC_OK;
+    return rc;
+}
+
+static void
+leave(struct store_conn *c, bool is_own)
+{
+    if (is_own && conn_done(conn_stmt(c, STORE_STMT_read_end)) != RC_OK)
+        (void)sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static void
+copy_later(struct store_conn *c, struct copies *k, struct str s, struct str *out)
+{
+    k->out[k->n] = out;
+    k->at[k->n] = c->scratch.len;
+    k->len[k->n] = s.len;
+    k->n++;
+    buf_append_str(&c->scratch, s);
+}
+
+static void
+copy_now(struct store_conn *c, const struct copies *k)
+{
+    for (size_t i = 0; i < k->n; i++)
+        *k->out[i] = k->len[i] ? (struct str){c->scratch.p + k->at[i], k->len[i]} : STR_NONE;
+}
+
+static enum rc
+end_rows(sqlite3_stmt *q, enum rc rc)
+{
+    sqlite3_reset(q);
+    return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+/* ---------------------------------------------------------------------------- snapshots */
+
+enum rc
+store_read_begin(struct store *st, int64_t *max_seq)
+{
+    struct store_conn *c;
+    bool is_own;
+    enum rc rc = enter_snapshot(st, &c, &is_own);
+    if (rc != RC_OK)
+        return rc;
+    rc = store_log_max(c, max_seq); /* the first read takes the snapshot */
+    if (rc == RC_OK)
+        c->is_in_read = true;
+    else
+        leave(c, is_own);
+    return rc;
+}
+
+void
+store_read_end(struct store *st)
+{
+    struct store_conn *c = store_reader(st);
+    leave(c, c->is_in_read);
+    c->is_in_read = false;
+}
+
+/* ----------------------------------------------------------------------------- sessions */
+
+/* Steps a statement with the columns of read_session_by_id. */
+static enum rc
+read_session(struct store_conn *c, sqlite3_stmt *q, struct store_session *out)
+{
+    struct copies k = {0};
+    struct store_session s = {0};
+    enum rc rc = conn_step(q);
+    if (rc != RC_OK)
+        return rc;
+    s.session_id = sqlite3_column_int64(q, 0);
+    s.protocol = sqlite3_column_int(q, 1);
+    s.is_closed = sqlite3_column_int(q, 2) == 1;
+    s.is_websocket = sqlite3_column_int(q, 3) == 1;
+    s.has_partial = sqlite3_column_int(q, 4) != 0;
+    s.owner_id = sqlite3_column_int64(q, 5);
+    s.gen = sqlite3_column_int64(q, 6);
+    s.post_gen = sqlite3_column_int64(q, 7);
+    s.cursor_seq = sqlite3_column_int64(q, 8);
+    s.upgrade_id = sqlite3_column_int64(q, 9);
+    s.upgrade_due_ms = sqlite3_column_int64(q, 10);
+    s.ping_ms = sqlite3_column_int64(q, 11);
+    s.due_ms = sqlite3_column_int64(q, 12);
+    s.connect_due_ms = sqlite3_column_int64(q, 13);
+    s.is_pinged = sqlite3_column_int(q, 14) != 0;
+    s.is_told = sqlite3_column_int(q, 15) != 0;
+    *out = s;
+    copy_later(c, &k, conn_column(q, 16), &out->reason);
+    copy_now(c, &k);
+    sqlite3_reset(q);
+    return RC_OK;
+}
+
+enum rc
+store_read_session(struct store *st, struct str eio_sid, struct store_session *out)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_session);
+    conn_bind_str(q, STORE_PARAM_read_session_eio_sid, eio_sid);
+    return read_session(c, q, out);
+}
+
+enum rc
+store_read_session_by_id(struct store *st, int64_t session_id, struct store_session *out)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_session_by_id);
+    sqlite3_bind_int64(q, STORE_PARAM_read_session_by_id_session_id, session_id);
+    return read_session(c, q, out);
+}
+
+/* The first two columns of at most one row. */
+static enum rc
+read_two(struct store_conn *c, sqlite3_stmt *q, struct str *a, struct str *b)
+{
+    struct copies k = {0};
+    enum rc rc = conn_step(q);
+    if (rc != RC_OK)
+        return rc;
+    copy_later(c, &k, conn_column(q, 0), a);
+    copy_later(c, &k, conn_column(q, 1), b);
+    copy_now(c, &k);
+    sqlite3_reset(q);
+    return RC_OK;
+}
+
+enum rc
+store_read_handshake(struct store *st, int64_t session_id, struct str *json, struct str *remote)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_handshake);
+    sqlite3_bind_int64(q, STORE_PARAM_read_handshake_session_id, session_id);
+    return read_two(c, q, json, remote);
+}
+
+enum rc
+store_read_partial(struct store *st, int64_t session_id, struct str *text, struct str *attachments)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_partial);
+    sqlite3_bind_int64(q, STORE_PARAM_read_partial_session_id, session_id);
+    return read_two(c, q, text, attachments);
+}
+
+/* ------------------------------------------------------------------------------ sockets */
+
+/* From the columns of read_socket; strings are borrowed from the row. */
+static void
+decode_socket(sqlite3_stmt *q, struct store_socket *s)
+{
+    *s = (struct store_socket){.socket_id = sqlite3_column_int64(q, 0),
+                               .nsp_id = sqlite3_column_int64(q, 1),
+                               .session_id = sqlite3_column_int64(q, 2),
+                               .sio_id = conn_column(q, 3),
+                               .nsp = conn_column(q, 4),
+                               .user = conn_column(q, 5),
+                               .data = conn_column(q, 6),
+                               .auth = conn_column(q, 7),
+                               .reason = conn_column(q, 8),
+                               .since_seq = sqlite3_column_int64(q, 9),
+                               .until_seq = sqlite3_column_int64(q, 10),
+                               .state = sqlite3_column_int(q, 11)};
+    s->is_recovered = sqlite3_column_int64(q, 12) != s->since_seq;
+}
+
+static enum rc
+each_socket(sqlite3_stmt *q, store_socket_fn *fn, void *arg)
+{
+    enum rc rc;
+    while ((rc = conn_step(q)) == RC_OK) {
+        struct store_socket s;
+        decode_socket(q, &s);
+        fn(arg, &s);
+    }
+    return end_rows(q, rc);
+}
+
+enum rc
+store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq, store_socket_fn *fn,
+                   void *arg)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_sockets);
+    sqlite3_bind_int64(q, STORE_PARAM_read_sockets_session_id, session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_read_sockets_above_seq, above_seq);
+    return each_socket(q, fn, arg);
+}
+
+enum rc
+store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out)
+{
+    struct store_conn *c;
+    struct copies k = {0};
+    struct store_socket s;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_socket);
+    sqlite3_bind_int64(q, STORE_PARAM_read_socket_socket_id, socket_id);
+    rc = conn_step(q);
+    if (rc != RC_OK)
+        return rc;
+    decode_socket(q, &s);
+    *out = s;
+    copy_later(c, &k, s.sio_id, &out->sio_id);
+    copy_later(c, &k, s.nsp, &out->nsp);
+    copy_later(c, &k, s.user, &out->user);
+    copy_later(c, &k, s.data, &out->data);
+    copy_later(c, &k, s.auth, &out->auth);
+    copy_later(c, &k, s.reason, &out->reason);
+    copy_now(c, &k);
+    sqlite3_reset(q);
+    return RC_OK;
+}
+
+enum rc
+store_read_members(struct store *st, int64_t session_id, int64_t above_seq, store_member_fn *fn,
+                   void *arg)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_members);
+    sqlite3_bind_int64(q, STORE_PARAM_read_members_session_id, session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_read_members_above_seq, above_seq);
+    while ((rc = conn_step(q)) == RC_OK)
+        fn(arg, sqlite3_column_int64(q, 0), sqlite3_column_int64(q, 1), sqlite3_column_int64(q, 2),
+           sqlite3_column_int64(q, 3));
+    return end_rows(q, rc);
+}
+
+enum rc
+store_read_rooms(struct store *st, int64_t socket_id, store_name_fn *fn, void *arg)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_rooms);
+    sqlite3_bind_int64(q, STORE_PARAM_read_rooms_socket_id, socket_id);
+    while ((rc = conn_step(q)) == RC_OK)
+        fn(arg, conn_column(q, 0));
+    return end_rows(q, rc);
+}
+
+static enum rc
+read_listed(struct store_conn *c, const int64_t *ids, size_t n, store_socket_fn *fn, void *arg)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_read_target);
+    struct buf json = {0};
+    enum rc rc;
+    buf_append_c(&json, '[');
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_append_c(&json, ',');
+        buf_append_int(&json, ids[i]);
+    }
+    buf_append_c(&json, ']');
+    conn_bind_str(q, STORE_PARAM_read_target_ids, buf_str(&json));
+    rc = each_socket(q, fn, arg);
+    buf_fini(&json);
+    return rc;
+}
+
+enum rc
+store_read_target(struct store *st, const struct store_target *t, store_socket_fn *fn, void *arg)
+{
+    struct store_conn *c;
+    struct store_route r = {0};
+    int64_t *ids = NULL;
+    size_t n = 0;
+    bool is_own;
+    enum rc rc = enter_snapshot(st, &c, &is_own);
+    if (rc != RC_OK)
+        return rc;
+    rc = store_target_resolve(c, t, &r);
+    if (rc == RC_OK)
+        rc = store_route_sockets(c, &r, &ids, &n);
+    if (rc == RC_OK)
+        rc = read_listed(c, ids, n, fn, arg);
+    leave(c, is_own);
+    free(ids);
+    store_route_fini(&r);
+    return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+/* --------------------------------------------------------------------------- namespaces */
+
+enum rc
+store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name)
+{
+    struct store_conn *c;
+    struct copies k = {0};
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_nsp_name);
+    sqlite3_bind_int64(q, STORE_PARAM_read_nsp_name_nsp_id, nsp_id);
+    rc = conn_step(q);
+    if (rc != RC_OK)
+        return rc;
+    copy_later(c, &k, conn_column(q, 0), name);
+    copy_now(c, &k);
+    sqlite3_reset(q);
+    return RC_OK;
+}
+
+enum rc
+store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id)
+{
+    struct store_conn *c;
+    enum rc rc = enter(st, &c);
+    return rc == RC_OK ? store_nsp_find(c, name, nsp_id) : rc;
+}
+
+/* ------------------------------------------------------------------------ log, answers */
+
+enum rc
+store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n, store_packet_fn *fn,
+               void *arg, int64_t *last)
+{
+    struct store_conn *c;
+    int64_t horizon_seq;
+    bool is_own;
+    enum rc rc = enter_snapshot(st, &c, &is_own);
+    if (rc != RC_OK)
+        return rc;
+    rc = store_log_horizon(c, &horizon_seq);
+    if (rc == RC_OK && from_seq < horizon_seq)
+        rc = RC_NOTFOUND;
+    if (rc == RC_OK)
+        rc = store_log_read(c, from_seq, to_seq, n, fn, arg, last);
+    leave(c, is_own);
+    return rc;
+}
+
+static enum rc
+read_n_expected(struct store_conn *c, int64_t ask_seq, int64_t *n_expected)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_read_ask);
+    enum rc rc;
+    sqlite3_bind_int64(q, STORE_PARAM_read_ask_ask_seq, ask_seq);
+    rc = conn_step(q);
+    if (rc == RC_OK)
+        *n_expected = sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    return rc;
+}
+
+static enum rc
+each_answer(struct store_conn *c, int64_t ask_seq, store_answer_fn *fn, void *arg)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_read_answers);
+    enum rc rc;
+    sqlite3_bind_int64(q, STORE_PARAM_read_answers_ask_seq, ask_seq);
+    while ((rc = conn_step(q)) == RC_OK)
+        fn(arg, sqlite3_column_int64(q, 0), conn_column(q, 1), conn_column(q, 2));
+    return end_rows(q, rc);
+}
+
+enum rc
+store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected, store_answer_fn *fn,
+                   void *arg)
+{
+    struct store_conn *c;
+    bool is_own;
+    enum rc rc;
+    if (ask_seq == 0) { /* nobody was there to be asked */
+        *n_expected = 0;
+        return RC_OK;
+    }
+    rc = enter_snapshot(st, &c, &is_own);
+    if (rc != RC_OK)
+        return rc;
+    rc = read_n_expected(c, ask_seq, n_expected);
+    if (rc == RC_OK)
+        rc = each_answer(c, ask_seq, fn, arg);
+    leave(c, is_own);
+    return rc;
+}
+
+/* ----------------------------------------------------------------------------- sweeping */
+
+static enum rc
+each_id(sqlite3_stmt *q, store_id_fn *fn, void *arg)
+{
+    enum rc rc;
+    while ((rc = conn_step(q)) == RC_OK)
+        fn(arg, sqlite3_column_int64(q, 0));
+    return end_rows(q, rc);
+}
+
+enum rc
+store_read_due_sessions(struct store *st, int64_t now_ms, size_t n, store_id_fn *fn, void *arg)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_due_sessions);
+    sqlite3_bind_int64(q, STORE_PARAM_read_due_sessions_now_ms, now_ms);
+    sqlite3_bind_int64(q, STORE_PARAM_read_due_sessions_n, (int64_t)n);
+    return each_id(q, fn, arg);
+}
+
+enum rc
+store_read_processes(struct store *st, store_id_fn *fn, void *arg)
+{
+    struct store_conn *c;
+    enum rc rc = enter(st, &c);
+    return rc == RC_OK ? each_id(conn_stmt(c, STORE_STMT_read_processes), fn, arg) : rc;
+}
+
+enum rc
+store_read_has_stray_jobs(struct store *st, int64_t now_ms, bool *out)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_has_stray_jobs);
+    sqlite3_bind_int64(q, STORE_PARAM_read_has_stray_jobs_now_ms, now_ms);
+    rc = conn_step(q);
+    if (rc == RC_OK)
+        *out = sqlite3_column_int(q, 0) != 0;
+    sqlite3_reset(q);
+    return rc;
+}

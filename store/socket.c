@@ -1,0 +1,221 @@
+/*
+ * Steps on sockets: their beginning, end, data and user; and the namespaces.
+ *
+ * 1. A socket's namespace interval begins with its CONNECT reply and ends with its LOST or GONE row; both are written in
+ *    the commit that changes its state.
+ * 2. A socket ends once: whoever comes second stops his unit there (store_step_stop), the handler's effects with it.
+ *
+ * Run functions: store thread. store_nsp_ensure: loop thread, at start.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "store/step.h"
+
+struct create_step {
+    struct store_step head;
+    struct store_socket_new s;
+};
+
+struct socket_step {
+    struct store_step head;
+    int64_t socket_id;
+    struct str text;
+};
+
+enum rc
+store_nsp_find(struct store_conn *c, struct str name, int64_t *nsp_id)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_nsp_find);
+    enum rc rc;
+    conn_bind_str(q, STORE_PARAM_nsp_find_name, name);
+    rc = conn_step(q);
+    if (rc == RC_OK)
+        *nsp_id = sqlite3_column_int64(q, 0);
+    else if (rc == RC_NOTFOUND)
+        *nsp_id = 0;
+    else
+        return rc;
+    sqlite3_reset(q);
+    return RC_OK;
+}
+
+static enum rc
+ensure_nsp(struct store_conn *c, struct str name, int64_t *nsp_id)
+{
+    sqlite3_stmt *q;
+    enum rc rc = store_nsp_find(c, name, nsp_id);
+    if (rc != RC_OK || *nsp_id)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_nsp_create);
+    conn_bind_str(q, STORE_PARAM_nsp_create_name, name);
+    rc = conn_done(q);
+    if (rc == RC_OK)
+        *nsp_id = sqlite3_last_insert_rowid(c->db);
+    return rc;
+}
+
+enum rc
+store_nsp_ensure(struct store *st, struct str name)
+{
+    struct store_conn *c;
+    int64_t nsp_id;
+    enum rc rc = store_setup_begin(st, &c), end;
+    if (rc != RC_OK)
+        return rc;
+    rc = ensure_nsp(c, name, &nsp_id);
+    end = store_setup_end(st, rc == RC_OK);
+    return rc == RC_OK ? end : rc;
+}
+
+/* ----------------------------------------------------------------------------- creation */
+
+static enum rc
+insert_socket(struct store_write *w, const struct store_socket_new *s, int64_t nsp_id,
+              int64_t *socket_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_create);
+    enum rc rc;
+    conn_bind_str(q, STORE_PARAM_socket_create_sio_id, s->sio_id);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_create_nsp_id, nsp_id);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_create_session_id, s->session_id);
+    conn_bind_str_or_null(q, STORE_PARAM_socket_create_recovery_pid, s->recovery_pid);
+    conn_bind_str(q, STORE_PARAM_socket_create_data, s->data);
+    conn_bind_str(q, STORE_PARAM_socket_create_auth, s->auth);
+    rc = conn_done(q);
+    if (rc == RC_OK)
+        *socket_id = sqlite3_last_insert_rowid(w->conn->db);
+    return rc;
+}
+
+static enum rc
+begin_socket(struct store_write *w, int64_t socket_id, int64_t seq)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_begin);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_begin_socket_id, socket_id);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_begin_seq, seq);
+    return conn_done(q);
+}
+
+static enum rc
+clear_connect_deadline(struct store_write *w, int64_t session_id, int64_t due_ms)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_connected);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_connected_session_id, session_id);
+    store_step_bind_id(q, STORE_PARAM_socket_connected_due_ms, due_ms);
+    return conn_done(q);
+}
+
+static enum rc
+run_socket_create(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct store_socket_new *s = &((struct create_step *)step)->s;
+    struct store_packet *p = step->packet;
+    int64_t nsp_id, socket_id;
+    enum rc rc = ensure_nsp(w->conn, s->nsp, &nsp_id);
+    if (rc == RC_OK)
+        rc = insert_socket(w, s, nsp_id, &socket_id);
+    if (rc != RC_OK)
+        return rc;
+    p->nsp_id = nsp_id;
+    p->to_kind = STORE_TO_SESSION;
+    p->to_id = s->session_id;
+    p->socket_id = socket_id;
+    rc = store_log_append(w, p);
+    if (rc == RC_OK)
+        rc = begin_socket(w, socket_id, p->seq);
+    if (rc == RC_OK)
+        rc = clear_connect_deadline(w, s->session_id, s->due_ms);
+    if (rc == RC_OK)
+        store_step_note_socket(u, socket_id);
+    return rc;
+}
+
+void
+store_unit_socket_create(struct store_unit *u, const struct store_socket_new *s)
+{
+    struct create_step *step = store_step_add(u, sizeof *step, run_socket_create, 0);
+    step->s = *s;
+    step->s.nsp = store_step_copy(u, s->nsp);
+    step->s.sio_id = store_step_copy(u, s->sio_id);
+    step->s.recovery_pid = store_step_copy(u, s->recovery_pid);
+    step->s.data = store_step_copy(u, s->data.len ? s->data : STR("null"));
+    step->s.auth = store_step_copy(u, s->auth.len ? s->auth : STR("{}"));
+    step->s.reply = STR_NONE; /* in the packet */
+    step->head.packet = store_packet_create(STORE_CONNECT, s->reply, STR_NONE);
+}
+
+/* ---------------------------------------------------------------------------------- end */
+
+static enum rc
+run_socket_end(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    int64_t socket_id = store_step_socket(u, ((struct socket_step *)step)->socket_id);
+    struct store_packet *p = step->packet;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_is_open);
+    enum rc rc;
+    sqlite3_bind_int64(q, STORE_PARAM_socket_is_open_socket_id, socket_id);
+    rc = conn_step(q);
+    if (rc == RC_NOTFOUND) {
+        store_step_stop(u);
+        return RC_OK;
+    }
+    if (rc != RC_OK)
+        return rc;
+    p->nsp_id = sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    p->to_kind = STORE_TO_SOCKET;
+    p->to_id = socket_id;
+    return store_log_append(w, p);
+}
+
+static struct socket_step *
+add_socket(struct store_unit *u, store_step_fn *run, int64_t socket_id, struct str text)
+{
+    struct socket_step *s = store_step_add(u, sizeof *s, run, 0);
+    s->socket_id = socket_id;
+    s->text = store_step_copy(u, text);
+    return s;
+}
+
+void
+store_unit_socket_end(struct store_unit *u, int64_t socket_id, bool is_lost, struct str reason,
+                      int64_t now_ms)
+{
+    struct socket_step *s = add_socket(u, run_socket_end, socket_id, STR_NONE);
+    (void)now_ms; /* the row's made_ms is the batch's time */
+    s->head.packet = store_packet_create(is_lost ? STORE_LOST : STORE_GONE, reason, STR_NONE);
+}
+
+/* -------------------------------------------------------------------------------- state */
+
+static enum rc
+run_socket_data(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct socket_step *s = (struct socket_step *)step;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_data);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_data_socket_id, store_step_socket(u, s->socket_id));
+    conn_bind_str(q, STORE_PARAM_socket_data_data, s->text);
+    return conn_done(q);
+}
+
+void
+store_unit_socket_data(struct store_unit *u, int64_t socket_id, struct str data_json)
+{
+    (void)add_socket(u, run_socket_data, socket_id, data_json);
+}
+
+static enum rc
+run_socket_user(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct socket_step *s = (struct socket_step *)step;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_user);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_user_socket_id, store_step_socket(u, s->socket_id));
+    conn_bind_str_or_null(q, STORE_PARAM_socket_user_user, s->text);
+    return conn_done(q);
+}
+
+void
+store_unit_socket_user(struct store_unit *u, int64_t socket_id, struct str user)
+{
+    (void)add_socket(u, run_socket_user, socket_id, user);
+}

@@ -1,0 +1,58 @@
+/*
+ * Noticing commits: the mapped head of the WAL-index, inotify on the -wal file, a recheck timer
+ * and the store thread's signal, all behind one descriptor.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SIOLITE_STORE_WAKE_H
+#define SIOLITE_STORE_WAKE_H
+
+#include "store/internal.h"
+
+/* What every commit changes. `change` alone goes back to 0 at a recovery. */
+struct store_head {
+    uint32_t change, max_frame, salt[2];
+};
+
+static inline bool
+store_head_eq(const struct store_head *a, const struct store_head *b)
+{
+    return a->change == b->change && a->max_frame == b->max_frame && a->salt[0] == b->salt[0] &&
+           a->salt[1] == b->salt[1];
+}
+
+enum store_wake_event {
+    STORE_WAKE_SIGNAL = 1, /* store_wake_signal() */
+    STORE_WAKE_FILE = 2,   /* somebody writes to the -wal file: before the commit is visible */
+    STORE_WAKE_TIMER = 4
+};
+
+struct store_wake {
+    int epoll_fd, signal_fd, inotify_fd, timer_fd; /* inotify_fd -1: limits; the timer ticks instead */
+    int shm_fd;                                    /* never closed: invariant 1 of wake.c */
+    void *shm;
+    size_t n_rechecks; /* since the last event */
+    bool is_deaf;      /* the file is not listened to until the timer */
+    /* wakes in the present millisecond, for coalescing */
+    int64_t window_us;
+    unsigned n_in_window;
+};
+
+/* The database is open and in WAL mode, so its -wal and -shm exist. */
+MUST_CHECK enum rc store_wake_open(struct store_wake *w, const char *database, struct buf *err);
+void store_wake_close(struct store_wake *w);
+/* False: it is being written, or there is none at the moment. Any thread. */
+bool store_wake_head(const struct store_wake *w, struct store_head *head);
+/* Frames that checkpoints have copied; any thread. */
+uint32_t store_wake_n_copied(const struct store_wake *w);
+/* Does another process hold SQLite's write lock? */
+bool store_wake_is_writing(const struct store_wake *w);
+/* Any thread. */
+void store_wake_signal(struct store_wake *w);
+/* Which events came since the last call; a set of store_wake_event. */
+unsigned store_wake_poll(struct store_wake *w);
+/* After a look at the database because of STORE_WAKE_FILE or _TIMER: whether and when to look again. is_unsure: somebody
+ * was writing then, or the head was torn. */
+void store_wake_rest(struct store_wake *w, unsigned events, bool is_unsure);
+
+#endif

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+//
+// The demo as a visitor sees it: www/serve.sh as `make run` starts it, and Debian's Chromium
+// with several windows. Assertions look at what the page shows. Screenshots go to
+// build/screenshots/.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import { after, before, test } from 'node:test';
+import { build, require, root } from './lib/npm.mjs';
+import { until, within } from './lib/wait.mjs';
+
+const { chromium } = require('playwright-core');
+
+const folder = `${root}build/browser/${process.pid}`;
+const shots = `${root}build/screenshots`;
+const desktop = { width: 1180, height: 760 };
+let demo;
+let url;
+let browser;
+let ada; // polling only
+let grace; // upgrades to WebSocket
+const mishaps = []; // exceptions in a page, whatever the window
+
+// serve.sh writes into run/ beside its own folder: a tree of links gives it one of its own,
+// so that a `make run` in the real one may go on.
+async function startDemo() {
+  fs.mkdirSync(folder, { recursive: true });
+  for (const name of ['www', 'build']) fs.symlinkSync(`${root}${name}`, `${folder}/${name}`);
+  const port = await new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port: free } = server.address();
+      server.close(() => resolve(free));
+    });
+  });
+  url = `http://127.0.0.1:${port}/`;
+  let said = '';
+  demo = spawn('setpriv', ['--pdeathsig', 'TERM', `${folder}/www/serve.sh`, build],
+    { detached: true, env: { ...process.env, PORT: port, APP: '' }, stdio: ['ignore', 'pipe', 'pipe'] });
+  demo.ended = new Promise((resolve) => demo.on('exit', (code, signal) => resolve(signal ?? code)));
+  for (const out of [demo.stdout, demo.stderr]) out.on('data', (text) => { said += text; });
+  await until('the demo to say that it runs', () => {
+    if (demo.exitCode !== null) throw new Error(`www/serve.sh ended: ${said}`);
+    return said.includes('siolite runs.');
+  }, 20_000);
+}
+
+// Process ids of one of the demo's programs.
+function pidsOf(program) {
+  return fs.readFileSync(`${folder}/run/pids`, 'utf8').split('\n').map((line) => line.split(' '))
+    .filter((words) => words[1] === program).map((words) => Number(words[0]));
+}
+
+function sqlite(text) {
+  return execFileSync('sqlite3', ['-cmd', '.timeout 5000', `${folder}/run/siolite.db`, text], { encoding: 'utf8' }).trim();
+}
+
+// A window of a browser profile of its own.
+async function open(query, options = {}) {
+  const context = await browser.newContext({ viewport: desktop, colorScheme: 'light', ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  page.on('pageerror', (error) => mishaps.push(error.stack));
+  await page.goto(url + query);
+  return page;
+}
+
+const transport = (page, name) => page.locator('#transport', { hasText: new RegExp(`^${name}$`) }).waitFor();
+const people = (page, text) => page.locator('#people-count', { hasText: new RegExp(`^${text}$`) }).waitFor();
+const line = (page, text) => page.locator('.bubble', { hasText: text });
+
+async function say(page, text) {
+  await page.fill('#text', text);
+  await page.press('#text', 'Enter');
+}
+
+// A picture of one colour with random dots, which make it large: {name, mimeType, buffer}.
+async function picture(page, width, height, colour, nDots) {
+  const base64 = await page.evaluate(async ([w, h, c, n]) => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: w, height: h });
+    const context = canvas.getContext('2d');
+    context.fillStyle = c;
+    context.fillRect(0, 0, w, h);
+    for (let i = 0; i < n; i++) {
+      context.fillStyle = `hsl(${Math.random() * 360} 60% 50%)`;
+      context.fillRect(Math.random() * w, Math.random() * h * 0.4, 1, 1);
+    }
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    let text = '';
+    for (const byte of bytes) text += String.fromCharCode(byte);
+    return btoa(text);
+  }, [width, height, colour, nDots]);
+  return { name: 'picture.png', mimeType: 'image/png', buffer: Buffer.from(base64, 'base64') };
+}
+
+// The newest picture in a window as the eye sees it: its size, and the colour near its foot.
+async function lastPicture(page, nBefore) {
+  await until('one picture more', async () => await page.locator('.bubble img').count() > nBefore);
+  return page.locator('.bubble img').last().evaluate(async (image) => {
+    await image.decode();
+    const canvas = Object.assign(document.createElement('canvas'), { width: image.naturalWidth, height: image.naturalHeight });
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    const [r, g, b] = context.getImageData(canvas.width / 2, canvas.height - 2, 1, 1).data;
+    return { width: image.naturalWidth, height: image.naturalHeight, r, g, b, shown: image.getBoundingClientRect().width };
+  });
+}
+
+before(async () => {
+  fs.mkdirSync(shots, { recursive: true });
+  await startDemo();
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync'],
+  });
+  ada = await open('?name=Ada&transport=polling');
+  grace = await open('?name=Grace');
+});
+
+after(async () => {
+  await browser?.close();
+  if (demo?.pid && demo.exitCode === null) {
+    process.kill(-demo.pid, 'SIGINT');
+    await within(10_000, 'the demo to end', demo.ended).catch((error) => {
+      process.kill(-demo.pid, 'SIGKILL');
+      throw error;
+    });
+  }
+  fs.rmSync(folder, { recursive: true, force: true });
+});
+
+test('one window polls, the other upgrades to WebSocket, and both show it', async () => {
+  await transport(ada, 'polling');
+  await transport(grace, 'websocket');
+  await people(ada, '2 people');
+  await people(grace, '2 people');
+  assert.equal(sqlite(`SELECT group_concat(user || ' ' || transport, ', ') FROM
+    (SELECT * FROM socket JOIN session USING (session_id) WHERE session.state = 'open' ORDER BY user)`),
+  'Ada polling, Grace websocket');
+});
+
+test('texts go both ways', async () => {
+  await say(ada, 'Good morning! I poll, through FastCGI.');
+  await line(grace, 'Good morning! I poll, through FastCGI.').waitFor();
+  await say(grace, 'And this came over a WebSocket.\nIn two lines.');
+  await line(ada, 'And this came over a WebSocket.').waitFor();
+  await line(ada, 'Good morning!').waitFor();
+  await line(grace, 'In two lines.').waitFor();
+  assert.equal(await ada.locator('.line.own').count(), 1);
+  assert.equal(await ada.locator('.line:not(.own) .meta b').last().textContent(), 'Grace');
+});
+
+test('markup in a name or a text is shown, not obeyed', async () => {
+  const eve = await open(`?name=${encodeURIComponent('<i>Eve</i>')}&transport=websocket`);
+  await people(eve, '3 people');
+  await say(eve, '<img src=x onerror="document.title=1"><b>bold</b>');
+  await line(ada, '<b>bold</b>').waitFor();
+  assert.equal(await ada.locator('.line:not(.own) .meta b').last().textContent(), '<i>Eve</i>');
+  assert.equal(await ada.locator('.bubble b, .bubble img').count(), 0);
+  await eve.context().close();
+  await people(ada, '2 people');
+  await people(grace, '2 people');
+  await ada.locator('.event', { hasText: '<i>Eve</i> left' }).waitFor();
+});
+
+test('a small picture arrives as it is, both ways', async () => {
+  await ada.setInputFiles('#file', await picture(ada, 320, 200, 'rgb(200, 90, 40)', 0));
+  const seen = await lastPicture(grace, 0);
+  assert.deepEqual([seen.width, seen.height, seen.r, seen.g, seen.b], [320, 200, 200, 90, 40]);
+  await lastPicture(ada, 0);
+  await grace.setInputFiles('#file', await picture(grace, 400, 240, 'rgb(30, 90, 110)', 0));
+  const back = await lastPicture(ada, 1);
+  assert.deepEqual([back.width, back.height, back.r, back.g, back.b], [400, 240, 30, 90, 110]);
+});
+
+test('a large picture is made smaller before it is sent', async () => {
+  const file = await picture(grace, 2400, 1500, 'rgb(24, 60, 80)', 300_000);
+  assert.ok(file.buffer.length > 500_000, `${file.buffer.length} bytes are not large`);
+  await grace.setInputFiles('#file', file);
+  const seen = await lastPicture(ada, 2);
+  assert.ok(seen.width <= 1600 && seen.width > 200, `${seen.width} wide`);
+  assert.ok(Math.abs(seen.width / seen.height - 1.6) < 0.02, 'its shape stayed');
+  assert.ok(Math.abs(seen.r - 24) < 12 && Math.abs(seen.b - 80) < 12, 'its colour stayed');
+});
+
+test('who types is shown to the others', async () => {
+  await ada.locator('#text').pressSequentially('well');
+  await grace.locator('#typing', { hasText: 'Ada is typing' }).waitFor();
+  await ada.fill('#text', '');
+  await grace.locator('#typing', { hasText: /^$/ }).waitFor({ state: 'attached' });
+});
+
+test('a private message is seen by its two people only', async () => {
+  const third = await open('?name=Linus&transport=websocket');
+  await people(ada, '3 people');
+  await ada.locator('#people button', { hasText: 'Grace' }).click();
+  await say(ada, 'Between the two of us.');
+  await line(ada, 'Between the two of us.').waitFor();
+  await grace.locator('#privates button', { hasText: 'Ada' }).locator('.badge', { hasText: '1' }).waitFor();
+  await grace.locator('#privates button', { hasText: 'Ada' }).click();
+  await line(grace, 'Between the two of us.').waitFor();
+  await say(grace, 'I tell nobody.');
+  await line(ada, 'I tell nobody.').waitFor();
+  await ada.locator('#rooms button', { hasText: 'lobby' }).click();
+  await say(ada, 'Back in the lobby.');
+  await line(third, 'Back in the lobby.').waitFor();
+  assert.equal(await third.locator('#privates button').count(), 0);
+  await grace.locator('#rooms button', { hasText: 'lobby' }).click();
+  await third.context().close();
+  await people(ada, '2 people');
+});
+
+test('a newcomer to a room gets its last 20 lines', async () => {
+  await ada.fill('#room-name', 'library');
+  await ada.press('#room-name', 'Enter');
+  await people(ada, '1 person');
+  for (let i = 1; i <= 23; i++) {
+    await say(ada, `line ${i}.`);
+    await line(ada, `line ${i}.`).last().waitFor();
+  }
+  await grace.locator('#rooms button', { hasText: 'library' }).click();
+  await people(grace, '2 people');
+  await people(ada, '2 people');
+  assert.deepEqual(await grace.locator('.bubble').allTextContents(),
+    Array.from({ length: 20 }, (_, i) => `line ${i + 4}.`));
+  for (const page of [ada, grace]) {
+    await page.click('#leave');
+    await people(page, '2 people');
+  }
+  await ada.locator('#rooms li', { hasText: 'library' }).waitFor({ state: 'detached' });
+});
+
+test('a row in the view emit is a headline in both windows', async () => {
+  sqlite(`INSERT INTO emit(nsp, room, event, args)
+    VALUES ('/', 'lobby', 'headline', '["hello from the sqlite3 shell"]')`);
+  for (const page of [ada, grace]) {
+    await page.locator('#headline', { hasText: 'hello from the sqlite3 shell' }).waitFor();
+  }
+  await ada.screenshot({ path: `${shots}/polling.png` });
+  await grace.screenshot({ path: `${shots}/websocket.png` });
+  for (const page of [ada, grace]) {
+    await page.click('#headline-close');
+    await page.locator('#headline').waitFor({ state: 'hidden' });
+  }
+});
+
+test('a lost connection is shown, and regained without a gap', async () => {
+  const pids = pidsOf('siolite-ws');
+  assert.equal(pids.length, 2);
+  const lost = grace.locator('#notice', { hasText: 'connection is lost' }).waitFor();
+  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  await lost;
+  await grace.screenshot({ path: `${shots}/lost.png` });
+  await say(ada, 'Said while Grace was away.');
+  await line(ada, 'Said while Grace was away.').waitFor();
+  await grace.locator('#notice', { hasText: 'Connected again' }).waitFor();
+  await transport(grace, 'websocket');
+  await line(grace, 'Said while Grace was away.').waitFor();
+  await people(ada, '2 people');
+  await people(grace, '2 people');
+  await say(grace, 'I am back.');
+  await line(ada, 'I am back.').waitFor();
+  assert.equal(await line(grace, 'Said while Grace was away.').count(), 1);
+  await transport(ada, 'polling');
+});
+
+test('on a phone the page fits, and its side is a drawer', async () => {
+  const phone = await open('', { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, isMobile: true,
+    hasTouch: true, colorScheme: 'dark' });
+  await phone.screenshot({ path: `${shots}/door.png` });
+  await phone.fill('#name', 'Margaret');
+  await phone.press('#name', 'Enter');
+  await people(phone, '3 people');
+  await say(phone, 'From the phone, in the dark.');
+  await line(ada, 'From the phone, in the dark.').waitFor();
+  await phone.screenshot({ path: `${shots}/phone.png` });
+  assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'no sideways scrolling');
+  assert.equal(await phone.locator('#people').isVisible(), false);
+  await phone.click('#menu');
+  await phone.locator('#people button', { hasText: 'Ada' }).waitFor();
+  await phone.waitForTimeout(300); // the drawer slides
+  await phone.screenshot({ path: `${shots}/phone-people.png` });
+  await phone.context().close();
+  await people(ada, '2 people');
+});
+
+test('no window had an exception, and no process wrote an error', () => {
+  assert.deepEqual(mishaps, []);
+  const logs = fs.readdirSync(`${folder}/run/log`).map((name) => fs.readFileSync(`${folder}/run/log/${name}`, 'utf8'));
+  assert.deepEqual(logs.join('').split('\n').filter((text) => /^\S+ error /.test(text)), []);
+});

@@ -1,0 +1,856 @@
+// SPDX-License-Identifier: MIT
+//
+// Engine.IO 4 by hand: every answer to an HTTP request, polling, heartbeat, closing, the
+// WebSocket and the upgrade to it. `main` has the options of the conformance application's
+// first instance, `short` those of the second.
+
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { needsStreaming, startServer } from './lib/server.mjs';
+import { pause, slowness, until, within } from './lib/wait.mjs';
+import { openPacket, packetsOf, Peer, Polling, probe, request, SEPARATOR, Socket, upgrade } from './lib/wire.mjs';
+
+let main;
+let short;
+before(async () => {
+  main = await startServer();
+  short = await startServer({ preset: 'short' });
+});
+after(async () => {
+  await main?.stop();
+  await short?.stop();
+});
+
+const EIO4 = { EIO: '4', transport: 'polling' };
+const errors = [
+  { code: 0, message: 'Transport unknown' }, { code: 1, message: 'Session ID unknown' },
+  { code: 2, message: 'Bad handshake method' }, { code: 3, message: 'Bad request' },
+  { code: 4, message: 'Forbidden' }, { code: 5, message: 'Unsupported protocol version' },
+];
+
+function assertRefused(answer, code) {
+  assert.deepEqual([answer.status, answer.body], [400, JSON.stringify(errors[code])]);
+  assert.match(answer.headers['content-type'] ?? '(none)', /^application\/json/);
+}
+
+function assertEmpty(answer, status) {
+  assert.deepEqual([answer.status, answer.body], [status, '']);
+}
+
+// The session is unknown to every process.
+async function assertGone(session) {
+  const answer = await until('the session to be unknown', async () => {
+    const seen = await session.poll();
+    if (seen.status === 400) return seen;
+    throw new Error(`${seen.status} ${JSON.stringify(seen.body)}`);
+  });
+  assertRefused(answer, 1);
+  assertRefused(await session.post('3'), 1);
+  assertRefused(await session.poll(), 1);
+}
+
+async function assertAlive(session) {
+  assert.deepEqual(await session.call('message-with-ack', 'alive'), ['alive']);
+}
+
+// What the session gets until it is closed, noops and pings left out.
+async function untilClosed(session) {
+  const packets = [];
+  while (packets.at(-1) !== '1') {
+    const answer = await session.poll();
+    assert.equal(answer.status, 200, `${answer.body} after ${JSON.stringify(packets)}`);
+    packets.push(...packetsOf(answer.body).filter((p) => p !== '6' && p !== '2'));
+  }
+  return packets;
+}
+
+// Asks another client why the socket ended.
+async function reasonOf(server, sioId) {
+  const peer = await Peer.connect('websocket', server.url);
+  const reason = await until('a reason of the disconnection', async () => (await peer.call('reason-of', sioId))[0]);
+  await peer.close();
+  return reason;
+}
+
+describe('handshake over polling', { concurrency: 8 }, () => {
+  it('answers with an open packet and the headers of the reference', async () => {
+    const answer = await request(main.url, { query: EIO4 });
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers['content-type'], 'text/plain; charset=UTF-8');
+    assert.equal(answer.headers['content-length'], String(answer.body.length));
+    assert.equal(answer.headers['cache-control'], 'no-store');
+    const open = openPacket(answer.body);
+    assert.match(open.sid, /^[A-Za-z0-9_-]{20}$/);
+    assert.equal(answer.body, `0${JSON.stringify({ sid: open.sid, upgrades: ['websocket'],
+      pingInterval: 3000, pingTimeout: 3000, maxPayload: 1000000 })}`);
+  });
+
+  it('announces the configured times and limit', async () => {
+    const open = openPacket((await request(short.url, { query: EIO4 })).body);
+    assert.deepEqual(open, { sid: open.sid, upgrades: ['websocket'], pingInterval: 1000, pingTimeout: 1000,
+      maxPayload: 10000 });
+  });
+
+  it('gives every session another id', async () => {
+    const bodies = await Promise.all(Array.from({ length: 100 }, () => request(main.url, { query: EIO4 })));
+    assert.equal(new Set(bodies.map((answer) => openPacket(answer.body).sid)).size, 100);
+  });
+
+  it('sends the cookie with the handshake alone', async () => {
+    const session = await Polling.open(main.url);
+    assert.deepEqual(session.handshake.headers['set-cookie'],
+      [`io=${session.sid}; Path=/; HttpOnly; SameSite=Lax`]);
+    const post = await session.post('40');
+    const poll = await session.poll();
+    assert.deepEqual([post.headers['set-cookie'], poll.headers['set-cookie']], [undefined, undefined]);
+    assert.equal((await request(short.url, { query: EIO4 })).headers['set-cookie'], undefined);
+  });
+
+  it('decodes the query: escapes, unknown names, the last of several values', async () => {
+    for (const query of ['EIO=4&transport=poll%69ng', 'EIO=4&transport=polling&t=Pq1&b64=1&x=%00&&=',
+      'EIO=3&transport=none&EIO=4&transport=polling', 'EIO=4&transport=polling&sid=']) {
+      const answer = await request(main.url, { query });
+      assert.equal(answer.status, 200, `${query}: ${answer.status} ${answer.body}`);
+      openPacket(answer.body);
+    }
+  });
+
+  it('refuses an unknown or missing transport: code 0', async () => {
+    for (const query of ['EIO=4', 'EIO=4&transport=', 'EIO=4&transport=abc', 'EIO=4&transport=POLLING',
+      'EIO=4&transport=webtransport', 'EIO=4&transport=__proto__', '']) {
+      assertRefused(await request(main.url, { query }), 0);
+    }
+  });
+
+  it('takes any other file under the path for a request without transport: code 0', async () => {
+    for (const path of ['/socket.io/none.js', '/socket.io/socket.io.js', '/socket.io/a/b']) {
+      assertRefused(await request(main.url, { path }), 0);
+    }
+  });
+
+  it('does not answer outside of the path', async () => {
+    for (const path of ['/socket.io', '/socket.iox/', '/', '/socket.i']) {
+      const answer = await request(main.url, { path, query: EIO4 });
+      assert.equal(answer.status, 404, `${path}: ${answer.status} ${answer.body}`);
+    }
+  });
+
+  it('refuses methods other than GET: code 2', async () => {
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+      const answer = await request(short.url, { method, query: EIO4, body: method === 'POST' ? '40' : undefined });
+      assertRefused(answer, 2);
+    }
+  });
+
+  it('refuses transport=websocket without an upgrade: code 3', async () => {
+    assertRefused(await request(main.url, { query: { EIO: '4', transport: 'websocket' } }), 3);
+  });
+
+  it('refuses other protocol versions: code 5', async () => {
+    for (const query of ['EIO=3&transport=polling', 'EIO=abc&transport=polling', 'transport=polling',
+      'EIO=5&transport=polling', 'EIO=&transport=polling', 'EIO=44&transport=polling']) {
+      assertRefused(await request(short.url, { query }), 5);
+    }
+  });
+
+  it('refuses an Origin of illegal bytes with status 400', async () => {
+    const url = new URL(main.url);
+    const socket = net.connect(Number(url.port), url.hostname);
+    socket.end('GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: http://\x01\x7f\r\n'
+      + 'Connection: close\r\n\r\n', 'latin1');
+    const text = await within(5000, 'an answer', new Promise((resolve) => {
+      let all = '';
+      socket.on('data', (data) => (all += data));
+      socket.on('close', () => resolve(all));
+    }));
+    assert.match(text, /^HTTP\/1\.1 400 /);
+  });
+});
+
+describe('requests to a session', { concurrency: 8 }, () => {
+  it('refuses an unknown sid: code 1, whatever its bytes', async () => {
+    const sids = ['abc', 'AAAAAAAAAAAAAAAAAAAA', '__proto__', 'constructor', `'; DROP TABLE t_session --`, '\0',
+      'a\0b', '%', '\u{1f600}', 'x'.repeat(3000), '"', '../..', '\xff'];
+    for (const sid of sids) {
+      for (const method of ['GET', 'POST']) {
+        assertRefused(await request(main.url, { method, query: { ...EIO4, sid }, body: method === 'POST' ? '40' : undefined }), 1);
+      }
+    }
+    assertRefused(await request(main.url, { query: 'EIO=4&transport=polling&sid=%ff%fe%00' }), 1);
+  });
+
+  it('refuses an unknown transport before an unknown sid: code 0', async () => {
+    assertRefused(await request(main.url, { query: { EIO: '4', transport: 'abc', sid: 'abc' } }), 0);
+  });
+
+  it('refuses another transport without an upgrade: code 3', async () => {
+    const session = await Polling.connect(main.url);
+    assertRefused(await session.poll({ query: { ...session.query, transport: 'websocket' } }), 3);
+    await assertAlive(session);
+  });
+
+  it('refuses another protocol version than that of the handshake: code 3', async () => {
+    const session = await Polling.connect(main.url);
+    for (const EIO of ['3', '']) assertRefused(await session.poll({ query: { ...session.query, EIO } }), 3);
+    assertRefused(await session.post('3', { query: { ...session.query, EIO: '3' } }), 3);
+    await assertAlive(session);
+  });
+
+  it('answers PUT, DELETE, PATCH with 500 and keeps the session', async () => {
+    const session = await Polling.connect(short.url);
+    for (const method of ['PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+      assertEmpty(await session.request({ method }), 500);
+    }
+    await assertAlive(session);
+  });
+
+  it('answers a POST with ok and the headers of the reference', async () => {
+    const session = await Polling.open(main.url);
+    const answer = await session.post('40');
+    assert.deepEqual([answer.status, answer.body], [200, 'ok']);
+    assert.equal(answer.headers['content-type'], 'text/html');
+    assert.equal(answer.headers['content-length'], '2');
+    assert.equal(answer.headers['cache-control'], 'no-store');
+  });
+
+  it('answers a poll with the headers of the reference', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('42["echo","\u{1f600}"]');
+    const answer = await session.poll();
+    assert.equal(answer.body, '42["echo","\u{1f600}"]');
+    assert.equal(answer.headers['content-type'], 'text/plain; charset=UTF-8');
+    assert.equal(answer.headers['content-length'], String(Buffer.byteLength(answer.body)));
+    assert.equal(answer.headers['cache-control'], 'no-store');
+    assert.equal(answer.headers['x-xss-protection'], undefined);
+  });
+
+  it('turns off the XSS filter of old Internet Explorers', async () => {
+    const session = await Polling.open(main.url,
+      { headers: { 'User-Agent': 'Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko' } });
+    assert.equal(session.handshake.headers['x-xss-protection'], '0');
+  });
+
+  it('answers at once when packets wait, and holds the poll when none do', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('42["echo",1]');
+    assert.equal((await session.poll()).body, '42["echo",1]');
+    const poll = session.poll();
+    const early = await Promise.race([poll, pause(300)]);
+    assert.equal(early, undefined, `the poll was not held: ${JSON.stringify(early?.body)}`);
+    await session.send('42["echo",2]');
+    assert.equal((await poll).body, '42["echo",2]');
+  });
+
+  it('handles all packets of a POST, in order, before its ok', async () => {
+    const session = await Polling.connect(main.url);
+    const packets = Array.from({ length: 200 }, (_, i) => `42["echo",${i}]`);
+    await session.send(...packets);
+    const answer = await session.poll();
+    assert.deepEqual(packetsOf(answer.body), packets);
+  });
+
+  it('joins the packets that wait by 0x1e', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('42["echo",1]', '42["echo",2]');
+    await session.send('42["echo",3]');
+    assert.equal((await session.poll()).body, ['42["echo",1]', '42["echo",2]', '42["echo",3]'].join(SEPARATOR));
+  });
+
+  it('carries binary packets as base64 in both directions', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('451-["echo",{"_placeholder":true,"num":0}]', Buffer.from([0, 1, 254, 255]));
+    assert.deepEqual(await session.receive((p) => p.length >= 2),
+      ['451-["echo",{"_placeholder":true,"num":0}]', 'bAAH+/w==']);
+  });
+
+  it('ignores noop, upgrade and open packets in a POST', async () => {
+    const session = await Polling.connect(main.url);
+    for (const packet of ['6', '5', '0', '0{}', '6abc', '3', '3probe']) await session.send(packet);
+    await assertAlive(session);
+  });
+
+  it('closes the session for a ping of the client', async () => {
+    const session = await Polling.connect(main.url);
+    await session.post('2').catch(() => {});
+    await assertGone(session);
+    assert.equal(await reasonOf(main, session.sioId), 'transport error');
+  });
+
+  it('takes a body of unknown length', async () => {
+    const session = await Polling.connect(main.url);
+    const answer = await session.post((req) => {
+      req.write('42["echo",');
+      setTimeout(() => req.end('"chunked"]'), 50);
+    });
+    assert.deepEqual([answer.status, answer.body], [200, 'ok']);
+    assert.equal((await session.poll()).body, '42["echo","chunked"]');
+  });
+
+  it('takes a body of any text type, or of none', async () => {
+    const session = await Polling.connect(main.url);
+    for (const type of ['text/plain;charset=UTF-8', 'text/plain', 'application/json',
+      'application/x-www-form-urlencoded', 'x']) {
+      await session.post('42["echo",1]', { headers: { 'Content-Type': type } });
+      assert.equal((await session.poll()).body, '42["echo",1]', type);
+    }
+    assert.equal((await session.request({ method: 'POST', body: '42["echo",2]' })).body, 'ok');
+    assert.equal((await session.poll()).body, '42["echo",2]');
+  });
+
+  it('closes the session for a POST of application/octet-stream: 400', async () => {
+    const session = await Polling.connect(main.url);
+    assertEmpty(await session.post(Buffer.from([4, 0]), { headers: { 'Content-Type': 'application/octet-stream' } }), 400);
+    await assertGone(session);
+  });
+
+  it('answers a body over the limit with 413 and keeps the session', async () => {
+    const session = await Polling.connect(short.url);
+    const fit = `430["${'x'.repeat(10000 - 7)}"]`;
+    assert.equal(fit.length, 10000);
+    await session.send(fit);
+    assertEmpty(await session.post(`${fit} `), 413);
+    assertEmpty(await session.post((req) => {
+      req.write('x'.repeat(6000));
+      setTimeout(() => req.end('x'.repeat(6000)), 50);
+    }), 413);
+    assertEmpty(await session.post('x'.repeat(3_000_000)), 413);
+    await assertAlive(session);
+  });
+
+  it('counts the limit in bytes', async () => {
+    const session = await Polling.connect(short.url);
+    assertEmpty(await session.post(`430["${'\u20ac'.repeat(3332)}"]`), 413);
+    await session.send(`430["${'\u20ac'.repeat(3331)}"]`);
+  });
+
+  for (const [what, body] of Object.entries({
+    'an unknown type': 'abc', 'a digit that is no type': '9', nothing: '', 'a separator at the end': `430[]${SEPARATOR}`,
+    'a separator at the beginning': `${SEPARATOR}430[]`, 'two separators': `42["echo",1]${SEPARATOR}${SEPARATOR}42["echo",2]`,
+    'a good packet before a bad one': `42["message","x"]${SEPARATOR}x`,
+  })) {
+    it(`closes the session for ${what}: parse error`, async () => {
+      const session = await Polling.connect(main.url);
+      const answer = await session.post(body);
+      assert.ok(answer.status === 200 || answer.status === 400, `status ${answer.status}`);
+      await assertGone(session);
+      assert.equal(await reasonOf(main, session.sioId), 'parse error');
+    });
+  }
+
+  it('ends a parked poll when it closes the session for a bad packet', async () => {
+    const session = await Polling.connect(main.url);
+    const poll = session.poll();
+    await poll.sent;
+    await pause(50);
+    await session.post('abc');
+    const answer = await poll;
+    assert.equal(answer.status, 200);
+    assert.equal(answer.body, '1');
+    await assertGone(session);
+  });
+});
+
+describe('overlapping requests', { concurrency: 8 }, () => {
+  it('closes the session for a second poll: 400, and 1 for the first', async () => {
+    const session = await Polling.connect(main.url);
+    const first = session.poll();
+    await first.sent;
+    const second = session.poll();
+    const answers = await Promise.all([first, second]);
+    // On two connections the second may be faster.
+    answers.sort((a, b) => a.status - b.status);
+    assert.deepEqual(answers.map((a) => [a.status, a.body]), [[200, '1'], [400, '']]);
+    await assertGone(session);
+    assert.equal(await reasonOf(main, session.sioId), 'transport error');
+  });
+
+  it('closes the session for a second poll at another entry', async () => {
+    const session = await Polling.connect(main.entries);
+    const first = session.poll();
+    await first.sent;
+    const second = session.poll();
+    const answers = (await Promise.all([first, second])).sort((a, b) => a.status - b.status);
+    assert.deepEqual(answers.map((a) => [a.status, a.body]), [[200, '1'], [400, '']]);
+    await assertGone(session);
+  });
+
+  it('closes the session for a second POST while one is being read: 400', { skip: needsStreaming }, async () => {
+    const session = await Polling.connect(main.streaming);
+    const slow = session.post((req) => req.write('42["echo",'), { headers: { 'Content-Length': 100 } });
+    await slow.sent;
+    await pause(100);
+    assertEmpty(await session.post('42["echo",2]'), 400);
+    await assertGone(session);
+    slow.abort();
+  });
+
+  it('takes a poll and a POST at once', async () => {
+    const session = await Polling.connect(main.url);
+    for (let i = 0; i < 20; i++) {
+      const [poll] = await Promise.all([session.poll(), session.send(`42["echo",${i}]`)]);
+      assert.equal(poll.body, `42["echo",${i}]`);
+    }
+  });
+});
+
+describe('closing over polling', { concurrency: 8 }, () => {
+  it('answers the parked poll with a noop when the client closes', async () => {
+    const session = await Polling.connect(main.url);
+    const poll = session.poll();
+    await poll.sent;
+    await pause(50);
+    await session.send('1');
+    assert.deepEqual([(await poll).status, (await poll).body], [200, '6']);
+    await assertGone(session);
+    assert.equal(await reasonOf(main, session.sioId), 'transport close');
+  });
+
+  it('ends a session that has no poll parked, when the client closes', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('1');
+    await assertGone(session);
+    assert.equal(await reasonOf(main, session.sioId), 'transport close');
+  });
+
+  it('sends 1 into the parked poll when the server closes', async () => {
+    const session = await Polling.connect(main.url);
+    const rest = untilClosed(session);
+    await session.send('42["disconnect-me",true]');
+    assert.deepEqual(await rest, ['41', '1']);
+    await assertGone(session);
+    assert.equal(await reasonOf(main, session.sioId), 'server namespace disconnect');
+  });
+
+  it('keeps the close packet for the next poll when none is parked', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('42["disconnect-me",true]');
+    assert.deepEqual(await untilClosed(session), ['41', '1']);
+    await assertGone(session);
+  });
+
+  it('delivers what waits before it closes', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('42["echo",1]', '42["echo",2]', '42["disconnect-me",true]');
+    assert.deepEqual(await untilClosed(session), ['42["echo",1]', '42["echo",2]', '41', '1']);
+  });
+
+  it('closes a session that joins no namespace in time', async () => {
+    const start = Date.now();
+    const session = await Polling.open(short.url);
+    while (Date.now() - start < 1400) { // a ping comes first
+      const answer = await session.poll();
+      assert.equal(answer.status, 200);
+      if (answer.body === '1') break;
+      assert.equal(answer.body, '2');
+      await session.send('3');
+    }
+    const ms = Date.now() - start;
+    await assertGone(session);
+    assert.ok(ms > 1350 && ms < 1500 + 1000 * slowness, `closed after ${ms} ms instead of 1500`);
+  });
+
+  it('closes the session when the client is gone during a poll', async () => {
+    const session = await Polling.connect(short.url);
+    const poll = session.poll();
+    await poll.sent;
+    await pause(100);
+    poll.abort();
+    const start = Date.now();
+    await until('the session to be unknown', async () => (await session.post('3')).status === 400);
+    assert.ok(Date.now() - start < 700 * slowness, `it took ${Date.now() - start} ms`);
+    assert.equal(await reasonOf(short, session.sioId), 'transport error');
+  });
+});
+
+describe('heartbeat', { concurrency: 16 }, () => {
+  const isAbout = (ms, expected) => ms > expected - 150 && ms < expected + 900 * slowness;
+
+  it('sends a ping after pingInterval and goes on after the pong, over polling', async () => {
+    let start = Date.now();
+    const session = await Polling.connect(short.url);
+    for (let i = 0; i < 3; i++) {
+      const answer = await session.poll();
+      assert.equal(answer.body, '2');
+      const ms = Date.now() - start;
+      assert.ok(isAbout(ms, 1000), `ping after ${ms} ms instead of 1000`);
+      start = Date.now();
+      await session.send('3');
+    }
+    await assertAlive(session);
+  });
+
+  it('sends a ping after pingInterval and goes on after the pong, over WebSocket', async () => {
+    let start = Date.now();
+    const socket = await Socket.connect(short.url);
+    for (let i = 0; i < 3; i++) {
+      assert.equal(await socket.next('a ping'), '2');
+      const ms = Date.now() - start;
+      assert.ok(isAbout(ms, 1000), `ping after ${ms} ms instead of 1000`);
+      start = Date.now();
+      socket.send('3');
+    }
+    assert.deepEqual(await socket.call('message-with-ack', 1), [1]);
+    await socket.close();
+  });
+
+  it('closes a polling session that does not answer a ping', async () => {
+    const session = await Polling.connect(short.url);
+    assert.equal((await session.poll()).body, '2');
+    const start = Date.now();
+    const answer = await session.poll();
+    const ms = Date.now() - start;
+    assert.deepEqual([answer.status, answer.body], [200, '1']);
+    assert.ok(isAbout(ms, 1000), `closed after ${ms} ms instead of 1000`);
+    await assertGone(session);
+    assert.equal(await reasonOf(short, session.sioId), 'ping timeout');
+  });
+
+  it('closes a polling session that neither polls nor posts', async () => {
+    const session = await Polling.connect(short.url);
+    const start = Date.now();
+    assert.equal(await reasonOf(short, session.sioId), 'ping timeout');
+    const ms = Date.now() - start;
+    assert.ok(isAbout(ms, 2000), `closed after ${ms} ms instead of 2000`);
+    await assertGone(session);
+  });
+
+  it('closes a WebSocket that does not answer a ping', async () => {
+    const socket = await Socket.connect(short.url);
+    assert.equal(await socket.next('a ping'), '2');
+    const start = Date.now();
+    await within(3000, 'the end of the WebSocket', socket.closed);
+    const ms = Date.now() - start;
+    assert.ok(isAbout(ms, 1000), `closed after ${ms} ms instead of 1000`);
+    assert.equal(await reasonOf(short, socket.sioId), 'ping timeout');
+  });
+
+  for (const transport of ['polling', 'websocket']) {
+    it(`extends the wait for a pong once when another packet comes, over ${transport}`, async () => {
+      const client = await (transport === 'polling' ? Polling : Socket).connect(short.url);
+      assert.equal(transport === 'polling' ? (await client.poll()).body : await client.next('a ping'), '2');
+      const start = Date.now();
+      const ended = transport === 'polling' ? client.poll() : client.closed;
+      for (const at of [700, 1400]) {
+        await pause(start + at - Date.now());
+        if (transport === 'polling') await client.send('430[]');
+        else client.send('430[]');
+      }
+      await within(3000, 'the end of the session', ended);
+      const ms = Date.now() - start;
+      assert.ok(isAbout(ms, 1700), `closed after ${ms} ms instead of 1700`);
+      assert.equal(await reasonOf(short, client.sioId), 'ping timeout');
+    });
+  }
+
+  for (const transport of ['polling', 'websocket']) {
+    it(`keeps a ${transport} session as long as pongs come`, async () => {
+      const peer = await Peer.connect(transport, short.url);
+      const how = await Promise.race([peer.closed, pause(4500)]);
+      assert.equal(how, undefined);
+      assert.deepEqual(await peer.call('message-with-ack', 1), [1]);
+      await peer.close();
+    });
+  }
+});
+
+describe('WebSocket only', { concurrency: 8 }, () => {
+  it('opens with a handshake that offers no upgrade', async () => {
+    for (const url of [main.url, ...main.entries, ...main.sidecars]) {
+      const socket = new Socket(url);
+      const text = await socket.next('the open packet');
+      const open = openPacket(text);
+      assert.match(open.sid, /^[A-Za-z0-9_-]{20}$/);
+      assert.equal(text, `0${JSON.stringify({ sid: open.sid, upgrades: [], pingInterval: 3000, pingTimeout: 3000,
+        maxPayload: 1000000 })}`);
+      await socket.close();
+    }
+  });
+
+  it('carries text and binary messages', async () => {
+    const socket = await Socket.connect(main.url);
+    socket.send('42["echo","h\u00e4\u{1f600}"]');
+    assert.equal(await socket.next(), '42["echo","h\u00e4\u{1f600}"]');
+    socket.send('451-["echo",{"_placeholder":true,"num":0}]', Buffer.from([0, 1, 254, 255]));
+    assert.equal(await socket.next(), '451-["echo",{"_placeholder":true,"num":0}]');
+    assert.deepEqual(await socket.next(), Buffer.from([0, 1, 254, 255]));
+    await socket.close();
+    assert.equal(await reasonOf(main, socket.sioId), 'transport close');
+  });
+
+  it('carries large messages, whole and in fragments', async () => {
+    const socket = await Socket.connect(main.url);
+    const text = `42["echo","${'x'.repeat(999_000)}"]`;
+    socket.send(text);
+    assert.equal((await socket.next()).length, text.length);
+    for (const [part, fin] of [['42["e', false], ['cho","frag', false], ['ments"]', true]]) socket.ws.send(part, { fin });
+    assert.equal(await socket.next(), '42["echo","fragments"]');
+    await socket.close();
+  });
+
+  it('answers a WebSocket ping', async () => {
+    const socket = await Socket.connect(main.url);
+    const pong = new Promise((resolve) => socket.ws.on('pong', (data) => resolve(data.toString())));
+    socket.ws.ping('abc');
+    assert.equal(await within(2000, 'a pong frame', pong), 'abc');
+    await socket.close();
+  });
+
+  it('keeps order under load, and packets behind each other', async () => {
+    const socket = await Socket.connect(main.url);
+    const n = 2000;
+    for (let i = 0; i < n; i++) socket.send(`42["echo",${i}]`);
+    for (let i = 0; i < n; i++) {
+      const message = await socket.find('an echo', (m) => m.startsWith('42'));
+      assert.equal(message, `42["echo",${i}]`);
+    }
+    await socket.close();
+  });
+
+  it('refuses an unknown transport before the 101', async () => {
+    for (const query of ['EIO=4&transport=abc', 'EIO=4']) {
+      const answer = await new Socket(main.url, { query }).answered;
+      assert.deepEqual([answer.status, answer.body], [400, 'Transport unknown']);
+    }
+  });
+
+  it('refuses an unknown sid before the 101', async () => {
+    for (const sid of ['abc', 'AAAAAAAAAAAAAAAAAAAA', '\0']) {
+      const answer = await new Socket(main.url, { query: { sid } }).answered;
+      assert.deepEqual([answer.status, answer.body], [400, 'Session ID unknown']);
+      assert.match(answer.headers['content-type'], /^text\/html/);
+    }
+  });
+
+  it('refuses other protocol versions', async () => {
+    for (const EIO of ['3', 'abc', '5', '']) {
+      const socket = new Socket(short.url, { query: { EIO } });
+      await within(3000, 'the end of the WebSocket', socket.closed);
+      assert.deepEqual(socket.inbox.take(), []);
+    }
+  });
+
+  it('does not open for transport=polling', async () => {
+    const socket = new Socket(main.url, { query: { transport: 'polling' } });
+    await within(3000, 'the end of the WebSocket', socket.closed);
+    assert.deepEqual(socket.inbox.take(), []);
+  });
+
+  it('closes for a message over the limit with code 1009', async () => {
+    const socket = await Socket.connect(short.url);
+    const fit = `430["${'x'.repeat(10000 - 7)}"]`;
+    socket.send(fit);
+    assert.deepEqual(await socket.call('message-with-ack', 1), [1]);
+    socket.send(`${fit} `);
+    assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1009);
+    assert.equal(await reasonOf(short, socket.sioId), 'transport error');
+  });
+
+  it('closes for fragments that together are over the limit with code 1009', async () => {
+    const socket = await Socket.connect(short.url);
+    for (let i = 0; i < 11; i++) socket.ws.send('x'.repeat(1000), { fin: false });
+    assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1009);
+  });
+
+  for (const bad of ['abc', '9', '', '2', 'b', '7abc']) {
+    it(`closes for the message ${JSON.stringify(bad)}`, async () => {
+      const socket = await Socket.connect(main.url);
+      socket.send(bad);
+      await within(3000, 'the end of the WebSocket', socket.closed);
+      // A "b" is an empty binary message, which the Socket.IO parser refuses.
+      const reason = { 2: 'transport error', b: 'forced close' }[bad] ?? 'parse error';
+      assert.equal(await reasonOf(main, socket.sioId), reason);
+    });
+  }
+
+  it('closes for text that is no UTF-8, with code 1007', async () => {
+    const socket = await Socket.connect(main.url);
+    socket.ws.send(Buffer.from('342["echo","\xff\xfe"]', 'latin1').subarray(1), { binary: false });
+    assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1007);
+  });
+
+  it('notices the end of the connection', async () => {
+    const socket = await Socket.connect(main.url);
+    socket.terminate();
+    assert.equal(await reasonOf(main, socket.sioId), 'transport close');
+  });
+
+  it('closes a session that joins no namespace in time', async () => {
+    const start = Date.now();
+    const socket = await Socket.open(short.url);
+    assert.equal(await socket.next('a ping'), '2');
+    socket.send('3');
+    await within(5000, 'the end of the WebSocket', socket.closed);
+    const ms = Date.now() - start;
+    assert.ok(ms > 1350 && ms < 1500 + 1000 * slowness, `closed after ${ms} ms instead of 1500`);
+  });
+
+  it('closes when the server closes', async () => {
+    const socket = await Socket.connect(main.url);
+    socket.send('42["echo",1]', '42["disconnect-me",true]');
+    assert.equal(await socket.next(), '42["echo",1]');
+    assert.equal(await socket.next(), '41');
+    await within(3000, 'the end of the WebSocket', socket.closed);
+    assert.equal(await reasonOf(main, socket.sioId), 'server namespace disconnect');
+  });
+});
+
+describe('upgrade', { concurrency: 8 }, () => {
+  it('answers the probe, frees the parked poll, and switches', async () => {
+    const session = await Polling.connect(main.url);
+    const poll = session.poll();
+    await poll.sent;
+    const socket = new Socket(main.url, { query: { sid: session.sid } });
+    await socket.opened;
+    socket.send('2probe');
+    assert.equal(await socket.next(), '3probe');
+    const answer = await within(1500, 'the parked poll to be freed', poll);
+    assert.deepEqual([answer.status, answer.body], [200, '6']);
+    socket.send('5');
+    assert.equal((await socket.call('who'))[0].transport, 'websocket');
+    assert.equal((await socket.call('who'))[0].id, session.sioId);
+    await socket.close();
+    assert.equal(await reasonOf(main, session.sioId), 'transport close');
+  });
+
+  it('works at every entry', async () => {
+    for (const [i, url] of main.entries.entries()) {
+      const session = await Polling.connect(main.entries[(i + 1) % main.entries.length]);
+      const socket = await upgrade(session, url);
+      assert.deepEqual(await socket.call('message-with-ack', i), [i]);
+      await socket.close();
+    }
+  });
+
+  it('sends what waited to the WebSocket, once and in order', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('42["echo",1]', '42["echo",2]');
+    const socket = await probe(session);
+    await session.send('42["echo",3]');
+    socket.send('5', '42["echo",4]');
+    for (let i = 1; i <= 4; i++) assert.equal(await socket.next(), `42["echo",${i}]`);
+    await socket.close();
+  });
+
+  it('goes on with polling between probe and switch', async () => {
+    const session = await Polling.connect(main.url);
+    const socket = await probe(session);
+    for (let i = 0; i < 3; i++) {
+      const start = Date.now();
+      const answer = await session.poll();
+      assert.equal(answer.body, '6');
+      assert.ok(Date.now() - start < 400 * slowness, `a poll was held for ${Date.now() - start} ms`);
+    }
+    await session.send('42["echo",1]');
+    assert.deepEqual(await session.receive(), ['42["echo",1]']);
+    socket.send('5');
+    assert.deepEqual(await socket.call('message-with-ack', 2), [2]);
+    await socket.close();
+  });
+
+  it('answers a poll that is parked at the switch without data', async () => {
+    const session = await Polling.connect(main.url);
+    const socket = await probe(session);
+    const poll = session.poll();
+    await poll.sent;
+    socket.send('5', '42["echo",1]');
+    const answer = await within(3000, 'the parked poll to end', poll);
+    assert.ok(answer.status === 400 || /^[16]$/.test(answer.body), `saw ${answer.status} ${answer.body}`);
+    assert.equal(await socket.next(), '42["echo",1]');
+    await socket.close();
+  });
+
+  it('refuses polls and posts after the switch, and the WebSocket stays', async () => {
+    const session = await Polling.connect(main.url);
+    const socket = await upgrade(session);
+    assert.deepEqual(await socket.call('message-with-ack', 1), [1]);
+    assertRefused(await session.poll(), 3);
+    assertRefused(await session.post('42["echo",1]'), 3);
+    assert.deepEqual(await socket.call('message-with-ack', 2), [2]);
+    assert.deepEqual(socket.inbox.take(), []);
+    await socket.close();
+  });
+
+  for (const moment of ['while another upgrade goes on', 'after an upgrade']) {
+    it(`ignores a WebSocket with the same sid ${moment}`, async () => {
+      const session = await Polling.connect(main.entries);
+      const socket = await probe(session);
+      if (moment === 'after an upgrade') {
+        socket.send('5');
+        assert.deepEqual(await socket.call('message-with-ack', 1), [1]);
+      }
+      for (const url of main.entries) {
+        const second = new Socket(url, { query: { sid: session.sid } });
+        await second.answered.then(() => second.send('2probe'), () => {}).catch(() => {});
+        await within(3000, 'the second WebSocket to be closed', second.closed);
+        assert.deepEqual(second.inbox.take(), []);
+      }
+      if (moment !== 'after an upgrade') socket.send('5');
+      assert.deepEqual(await socket.call('message-with-ack', 2), [2]);
+      await socket.close();
+    });
+  }
+
+  for (const bad of ['2', '42["echo",1]', 'abc', '2probes', '40']) {
+    it(`closes the new WebSocket for ${JSON.stringify(bad)} and leaves polling alone`, async () => {
+      const session = await Polling.connect(main.url);
+      const socket = new Socket(main.url, { query: { sid: session.sid } });
+      await socket.opened;
+      socket.send(bad);
+      await within(3000, 'the end of the WebSocket', socket.closed);
+      await assertAlive(session);
+      const again = await upgrade(session);
+      assert.deepEqual(await again.call('message-with-ack', 2), [2]);
+      await again.close();
+    });
+  }
+
+  it('closes an upgrade that is not finished in time and leaves polling alone', async () => {
+    const session = await Polling.connect(short.url);
+    const socket = await probe(session);
+    const start = Date.now();
+    let isOver = false;
+    socket.closed.then(() => (isOver = true));
+    while (!isOver) {
+      const answer = await session.poll();
+      assert.equal(answer.status, 200);
+      if (answer.body === '2') await session.send('3');
+    }
+    const ms = Date.now() - start;
+    assert.ok(ms > 1300 && ms < 1500 + 1200 * slowness, `closed after ${ms} ms instead of 1500`);
+    await assertAlive(session);
+    const again = await upgrade(session);
+    assert.deepEqual(await again.call('message-with-ack', 2), [2]);
+    await again.close();
+  });
+
+  it('leaves polling alone when the new WebSocket goes away', async () => {
+    const session = await Polling.connect(main.url);
+    const socket = await probe(session);
+    socket.terminate();
+    await assertAlive(session);
+    const again = await until('another upgrade', () => upgrade(session));
+    assert.deepEqual(await again.call('message-with-ack', 2), [2]);
+    await again.close();
+  });
+
+  it('goes on with the heartbeat after the switch', async () => {
+    const session = await Polling.connect(short.url);
+    const socket = await upgrade(session);
+    for (let i = 0; i < 2; i++) {
+      assert.equal(await socket.next('a ping'), '2');
+      socket.send('3');
+    }
+    assert.equal(await socket.next('a ping'), '2');
+    await within(3000, 'the end of the WebSocket', socket.closed);
+    assert.equal(await reasonOf(short, session.sioId), 'ping timeout');
+  });
+
+  it('closes the new WebSocket when the session ends before the switch', async () => {
+    const session = await Polling.connect(main.url);
+    const socket = await probe(session);
+    await session.send('1');
+    await within(3000, 'the end of the WebSocket', socket.closed);
+    await assertGone(session);
+  });
+});

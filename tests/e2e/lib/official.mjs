@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+//
+// The official JavaScript client: connections that are closed when the test is over, and
+// waiting for their events.
+
+import assert from 'node:assert/strict';
+import { require } from './npm.mjs';
+import { Inbox, within } from './wait.mjs';
+
+const { io } = require('socket.io-client');
+
+export const transports = {
+  polling: { transports: ['polling'] },
+  websocket: { transports: ['websocket'] },
+  upgrade: { transports: ['polling', 'websocket'] },
+};
+
+// A client on `nsp`, not yet connected. `events` is an Inbox of [name, …args] of everything
+// that the server emits; `ended` resolves with the reason of the disconnection.
+export function client(url, mode, { nsp = '/', ...options } = {}) {
+  const socket = io(url + nsp, { reconnection: false, forceNew: true, path: '/socket.io/',
+    ...transports[mode], ...options });
+  socket.events = new Inbox();
+  socket.onAny((...event) => socket.events.push(event));
+  socket.ended = new Promise((resolve) => socket.on('disconnect', resolve));
+  socket.ready = new Promise((resolve, reject) => {
+    socket.on('connect', resolve);
+    socket.on('connect_error', reject);
+  });
+  socket.ready.catch(() => {});
+  return socket;
+}
+
+// The same, connected (and upgraded, if that is its mode), its `auth` event taken.
+export async function connect(url, mode, options) {
+  const socket = client(url, mode, options);
+  await within(5000, `${mode} client to connect`, socket.ready);
+  await next(socket, 'auth');
+  if (mode === 'upgrade') await upgraded(socket);
+  return socket;
+}
+
+export function upgraded(socket) {
+  const { engine } = socket.io;
+  if (engine.transport.name === 'websocket') return Promise.resolve();
+  return within(5000, 'the upgrade to WebSocket',
+    new Promise((resolve) => engine.once('upgrade', resolve)));
+}
+
+// The arguments of the next event, which must have that name.
+export async function next(socket, name, ms = 5000) {
+  const [event, ...args] = await socket.events.next(`the event ${name}`, ms);
+  assert.equal(event, name, `expected the event ${name}, saw ${event}(${JSON.stringify(args)})`);
+  return args;
+}
+
+// Emits with an ack; the result is its first argument.
+export const call = (socket, event, ...args) => socket.timeout(5000).emitWithAck(event, ...args);

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+//
+// A private installation of siolite for one test file, in a folder of its own under build/:
+// a database, N siolite.fcgi, M siolite-ws and a lighttpd in front of them. With
+// SIOLITE_TEST_URL the tests run against a server that is there already.
+//
+//   url          through lighttpd, every process in turn
+//   entries[i]   through lighttpd, but all requests go to siolite.fcgi i and siolite-ws i
+//   sidecars[i]  siolite-ws i without lighttpd in between
+//   streaming    as url, but lighttpd passes a POST on while it is still being received
+//
+// Invariants:
+// 1. No process outlives stop(), nor the test: the kernel ends them with it.
+// 2. stop() fails if a process ended that nobody killed, or logged an error.
+
+import assert from 'node:assert/strict';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { build, root } from './npm.mjs';
+import { pause, slowness, until, within } from './wait.mjs';
+
+// The options of the conformance application's two instances, as configuration keys.
+// `short` has no recovery, and a poll that is cut off ends the session.
+export const presets = {
+  main: {
+    ping_interval: '3s', ping_timeout: '3s', connect_timeout: '10s', upgrade_timeout: '5s',
+    max_payload: 1000000, eio3: 'on', cookie: 'io; Path=/; HttpOnly; SameSite=Lax',
+    cors_origin: 'http://allowed.example', cors_credentials: 'on', foreign_origin: 'allow',
+    serve_client: 'off', recovery: 'off', max_queue: '32M',
+  },
+  short: {
+    ping_interval: '1s', ping_timeout: '1s', connect_timeout: '1500ms', upgrade_timeout: '1500ms',
+    max_payload: 10000, eio3: 'off', foreign_origin: 'allow', serve_client: 'off', recovery: 'off',
+    aborted_poll: 'strict', max_queue: '32M',
+  },
+};
+
+// SIOLITE_TEST_URL (options of `main`) and SIOLITE_TEST_URL_SHORT (of `short`) may each list
+// several entries, separated by commas. SIOLITE_TEST_FRONT=buffering says that a POST reaches
+// that server only when it is complete.
+const external = {
+  main: process.env.SIOLITE_TEST_URL?.split(','),
+  short: process.env.SIOLITE_TEST_URL_SHORT?.split(','),
+};
+export const isExternal = external.main !== undefined;
+// For { skip }: tests that look into the database, or end processes, need our own server.
+export const needsOwn = isExternal && 'needs a server of its own (SIOLITE_TEST_URL is set)';
+export const needsStreaming = process.env.SIOLITE_TEST_FRONT === 'buffering' && 'the web server buffers requests';
+
+function freePorts(n) {
+  const servers = Array.from({ length: n }, () => net.createServer());
+  return Promise.all(servers.map((server) => new Promise((resolve, reject) => {
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(server.address().port));
+  }))).then(async (ports) => {
+    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+    return ports;
+  });
+}
+
+// Can it be connected to: a port, or the path of a UNIX socket?
+export function isListening(target) {
+  return new Promise((resolve) => {
+    const socket = typeof target === 'number' ? net.connect(target, '127.0.0.1') : net.connect(target);
+    socket.on('connect', () => { socket.destroy(); resolve(true); });
+    socket.on('error', () => resolve(false));
+  });
+}
+
+// One program of the installation. It can be ended and started again, at the same place.
+class Program {
+  constructor(server, name, command, target) {
+    Object.assign(this, { server, name, command, target, log: path.join(server.folder, `${name}.log`) });
+  }
+
+  get pid() {
+    return this.child?.pid;
+  }
+
+  get isRunning() {
+    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  async start() {
+    const log = fs.openSync(this.log, 'a');
+    this.isWanted = true;
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.command],
+      { cwd: this.server.folder, stdio: ['ignore', log, log], env: { ...process.env, ...this.server.env } });
+    this.child = child;
+    fs.closeSync(log);
+    this.ended = new Promise((resolve) => child.on('exit', (code, signal) => resolve(signal ?? code)));
+    this.ended.then((how) => {
+      if (this.child === child && this.isWanted) this.server.failures.push(`${this.name} ended by itself: ${how}`);
+    });
+    await until(`${this.name} to listen`, async () => {
+      if (!this.isRunning) throw new Error(`${this.name} ended at its start: ${this.tail()}`);
+      return isListening(this.target);
+    }, 10_000);
+  }
+
+  signal(signal) {
+    if (signal === 'SIGKILL' || signal === 'SIGTERM') this.isWanted = false;
+    process.kill(this.pid, signal);
+  }
+
+  // Resolves with the exit code or the signal's name, when the process is gone.
+  async kill(signal = 'SIGKILL', ms = 10_000) {
+    this.signal(signal);
+    return within(ms, `the end of ${this.name} after ${signal}`, this.ended, () => this.tail());
+  }
+
+  tail(n = 20) {
+    return fs.readFileSync(this.log, 'utf8').split('\n').slice(-n - 1).join('\n');
+  }
+}
+
+class Server {
+  constructor(folder) {
+    this.folder = folder;
+    this.db = path.join(folder, 'siolite.db');
+    this.failures = [];
+    this.env = {};
+    this.clients = new Set();
+  }
+
+  // Rows of one or several statements, by the sqlite3 program, as objects.
+  async sql(text, { ms = 20_000 } = {}) {
+    const out = await this.sqlite(['-json', '-cmd', '.timeout 10000', this.db, text], ms);
+    const lists = out.trim() === '' ? [] : out.trim().split(/\n(?=\[)/).map((list) => JSON.parse(list));
+    return lists.flat();
+  }
+
+  // The first column of the first row.
+  async value(text) {
+    const [row] = await this.sql(text);
+    return row === undefined ? undefined : Object.values(row)[0];
+  }
+
+  sqlite(args, ms = 20_000) {
+    return new Promise((resolve, reject) => {
+      execFile('sqlite3', args, { timeout: ms, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+        if (error) reject(Object.assign(new Error(`sqlite3: ${stderr || error.message}`), { stderr }));
+        else resolve(stdout);
+      });
+    });
+  }
+
+  get programs() {
+    return [...this.fcgi, ...this.ws, this.lighttpd];
+  }
+
+  logs() {
+    return this.programs.map((p) => ({ name: p.name, text: fs.existsSync(p.log) ? fs.readFileSync(p.log, 'utf8') : '' }));
+  }
+
+  // Lines at level error, and reports of sanitizers and of failed assertions.
+  errors() {
+    return this.logs().flatMap(({ name, text }) => text.split('\n')
+      .filter((line) => /^\S+ error |Assertion .* failed|runtime error: |ERROR: \w+Sanitizer|stack smashing/.test(line))
+      .map((line) => `${name}: ${line}`));
+  }
+
+  async start() {
+    for (const program of [...this.fcgi, ...this.ws]) await program.start();
+    await this.lighttpd.start();
+    process.on('exit', (this.onExit = () => this.killAll()));
+  }
+
+  killAll() {
+    for (const program of this.programs) {
+      program.isWanted = false;
+      if (program.isRunning) {
+        try { process.kill(program.pid, 'SIGKILL'); } catch { /* it was faster */ }
+      }
+    }
+  }
+
+  // Ends everything; fails if anything had gone wrong that no test has seen.
+  async stop({ allowErrors = false } = {}) {
+    for (const client of this.clients) client.close();
+    const running = this.programs.filter((p) => p.isRunning);
+    for (const program of running) {
+      program.isWanted = false;
+      process.kill(program.pid, 'SIGCONT');
+      process.kill(program.pid, program === this.lighttpd ? 'SIGINT' : 'SIGTERM');
+    }
+    const end = Date.now() + 8000 * slowness;
+    while (running.some((p) => p.isRunning) && Date.now() < end) await pause(10);
+    const stubborn = running.filter((p) => p.isRunning).map((p) => p.name);
+    this.killAll();
+    process.off('exit', this.onExit);
+    const errors = allowErrors ? [] : this.errors();
+    const left = await this.value('PRAGMA integrity_check').catch((error) => error.message);
+    if (!process.env.SIOLITE_TEST_KEEP && this.failures.length + errors.length + stubborn.length === 0) {
+      fs.rmSync(this.folder, { recursive: true, force: true });
+    }
+    assert.deepEqual(this.failures, [], `programs that ended; logs in ${this.folder}`);
+    assert.deepEqual(errors, [], `errors in ${this.folder}`);
+    assert.deepEqual(stubborn, [], 'programs that did not end 8 s after SIGTERM');
+    assert.equal(left, 'ok', 'PRAGMA integrity_check');
+  }
+}
+
+function lighttpdConf({ port, streamingPort, entryPorts, wsPorts, nFcgi }) {
+  const fcgi = (list) => `fastcgi.server = ( "/socket.io" => ( ${list.map((i) =>
+    `( "socket" => "./f${i}.sock", "check-local" => "disable" )`).join(', ')} ))`;
+  const proxy = (list) => `proxy.server = ( "" => ( ${list.map((i) =>
+    `( "host" => "127.0.0.1", "port" => ${wsPorts[i]} )`).join(', ')} ))`;
+  const routes = (f, w, isStreaming) => `
+    $HTTP["request-method"] ${isStreaming ? '=~ "."' : '== "GET"'} {
+      server.stream-request-body = 1
+      server.stream-response-body = 1
+    }
+    $HTTP["url"] =~ "^/socket\\.io(/|\\?|$)" {
+      $REQUEST_HEADER["upgrade"] =~ "(?i)^websocket$" {
+        ${w.length > 0 ? `${proxy(w)}\n        proxy.header = ( "upgrade" => "enable" )` : ''}
+      } else {
+        ${fcgi(f)}
+      }
+    }`;
+  const range = (n) => Array.from({ length: n }, (_, i) => i);
+  const socket = (at, f, w, isStreaming = false) => `
+  $SERVER["socket"] == "127.0.0.1:${at}" {${routes(f, w, isStreaming)}
+  }`;
+  return `# Written by tests/e2e/lib/server.mjs
+server.modules = ( "mod_fastcgi", "mod_proxy" )
+server.bind = "127.0.0.1"
+server.port = ${port}
+server.document-root = "."
+server.max-fds = 8192
+server.errorlog = "./lighttpd-error.log"
+fastcgi.balance = "round-robin"
+proxy.balance = "round-robin"
+$SERVER["socket"] == "127.0.0.1:${port}" {${routes(range(nFcgi), range(wsPorts.length))}
+}
+${socket(streamingPort, range(nFcgi), range(wsPorts.length), true)}
+${entryPorts.map((at, i) => socket(at, [i % nFcgi], wsPorts.length > 0 ? [i % wsPorts.length] : [])).join('\n')}
+`;
+}
+
+let counter = 0;
+
+// options: preset 'main' or 'short'; set: {key: value} over it; fcgi, ws: how many processes.
+export async function startServer({ preset = 'main', set = {}, fcgi = 2, ws = 2,
+  app = path.join(build, 'apps/conformance.so') } = {}) {
+  if (isExternal) {
+    const urls = external[preset];
+    assert.ok(urls, `SIOLITE_TEST_URL${preset === 'short' ? '_SHORT' : ''} is not set`);
+    return { url: urls[0], entries: [...urls, ...urls].slice(0, Math.max(2, urls.length)), sidecars: urls,
+      streaming: urls[0], isExternal: true, stop: async () => {} };
+  }
+  const folder = path.join(root, 'build/e2e', `${process.pid}-${counter++}`);
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(folder, { recursive: true });
+  const server = new Server(folder);
+  const nEntries = Math.max(fcgi, ws);
+  const [port, streamingPort, ...others] = await freePorts(2 + nEntries + ws);
+  const entryPorts = others.slice(0, nEntries);
+  const wsPorts = others.slice(nEntries);
+  const settings = { database: server.db, app, path: '/socket.io', log_level: process.env.SIOLITE_TEST_LOG ?? 'info',
+    ...presets[preset], ...set };
+  fs.writeFileSync(path.join(folder, 'siolite.conf'),
+    Object.entries(settings).map(([key, value]) => `${key} = ${value}\n`).join(''));
+  fs.writeFileSync(path.join(folder, 'lighttpd.conf'),
+    lighttpdConf({ port, streamingPort, entryPorts, wsPorts, nFcgi: fcgi }));
+  server.fcgi = Array.from({ length: fcgi }, (_, i) => new Program(server, `fcgi-${i}`,
+    [path.join(build, 'siolite.fcgi'), '--config', 'siolite.conf', '--set', `fcgi_listen=./f${i}.sock`],
+    path.relative(process.cwd(), path.join(folder, `f${i}.sock`))));
+  server.ws = wsPorts.map((at, i) => new Program(server, `ws-${i}`,
+    [path.join(build, 'siolite-ws'), '--config', 'siolite.conf', '--set', `ws_listen=127.0.0.1:${at}`], at));
+  server.lighttpd = new Program(server, 'lighttpd', [lighttpd(), '-D', '-f', 'lighttpd.conf'], port);
+  const local = (at) => `http://127.0.0.1:${at}`;
+  Object.assign(server, { url: local(port), streaming: local(streamingPort), entries: entryPorts.map(local),
+    sidecars: wsPorts.map(local), settings });
+  try {
+    await server.start();
+  } catch (error) {
+    server.killAll();
+    throw error;
+  }
+  return server;
+}
+
+function lighttpd() {
+  for (const folder of `${process.env.PATH}:/usr/sbin:/sbin`.split(':')) {
+    if (fs.existsSync(path.join(folder, 'lighttpd'))) return path.join(folder, 'lighttpd');
+  }
+  throw new Error('lighttpd is missing; tests/setup.sh test installs it');
+}
+
+// Is the process there? Used where a test asks whether nothing was left.
+export function isAlive(pid) {
+  try {
+    execFileSync('kill', ['-0', String(pid)], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}

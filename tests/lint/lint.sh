@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# sh tests/lint/lint.sh BUILD_DIR: checks the rules that a script can check. TAP on stdout: a
+# line "not ok - file:line: RULE what" for each violation, a line "ok" for each check that
+# found none.
+set -u
+build=$1
+scratch=$build/lint
+mkdir -p "$scratch"
+
+# What is in the tree, committed or not: files whose path matches one of the patterns.
+files() {
+    for pattern; do
+        find . \( -path ./build -o -path ./run -o -path ./.git \) -prune -o \
+            -type f -path "./$pattern" -print
+    done | sed 's|^\./||' | sort
+}
+code=$(files '*.c' '*.h' | grep -v '^tests/bench/')
+all_code=$(files '*.c' '*.h')
+texts=$(files '*.c' '*.h' '*.sql' '*.awk' '*.sh' '*.bash' '*.mjs' '*.js' Makefile .ci/run)
+shells=$(files '*.sh' '*.bash' .ci/run)
+
+# check NAME COMMAND...: the command prints violations
+n_failed=0
+check() {
+    what=$1
+    shift
+    "$@" >"$scratch/out" 2>"$scratch/err"
+    if [ -s "$scratch/err" ]; then
+        echo "not ok - $what: $(head -n 1 "$scratch/err")"
+    elif [ -s "$scratch/out" ]; then
+        sed 's/^/not ok - /' "$scratch/out"
+    else
+        echo "ok - $what"
+        return
+    fi
+    n_failed=$((n_failed + 1))
+}
+
+format() {
+    command -v clang-format >/dev/null || return 0
+    for file in $code; do
+        # The first place of a file is enough; `make format` mends all.
+        clang-format --dry-run "$file" 2>&1 | sed -n \
+            's/^\([^:]*:[0-9]*\):[0-9]*: warning: code should be clang-formatted.*/\1: F6 not as clang-format makes it/p;t done;b;:done;q'
+    done
+}
+
+scripts() {
+    command -v shellcheck >/dev/null || return 0
+    # shellcheck disable=SC2086 # file names without spaces
+    shellcheck -x -S warning -f gcc $shells | sed 's/: \([a-z]*\): /: shellcheck \1: /'
+}
+
+# A clause that code or a test cites stands in docs/protocol.md (C4).
+clauses() {
+    [ -e docs/protocol.md ] || return 0
+    # shellcheck disable=SC2086
+    grep -noE '\b(EIO|SIO)-[A-Z]+-[0-9]+\b' $all_code /dev/null | while IFS=: read -r file line id; do
+        grep -q -- "$id" docs/protocol.md || echo "$file:$line: C4 docs/protocol.md has no clause $id"
+    done
+}
+
+# shellcheck disable=SC2086 # lists of file names without spaces
+{
+    [ -n "$all_code" ] && check "L4 layers" awk -f tests/lint/layers.awk tests/lint/layers.txt $all_code
+    [ -n "$code" ] && check "F2 sizes" awk -f tests/lint/size.awk $code
+    check "N2 N5 D1 words" awk -f tests/lint/words.awk $texts
+    check "S5 statements" sh tests/lint/statements.sh "$scratch"
+    check "F6 format" format
+    check "C4 clauses" clauses
+    check "scripts" scripts
+}
+[ $n_failed = 0 ]

@@ -1,0 +1,180 @@
+/*
+ * siolite-ws: the WebSocket sidecar. Start, signals, end.
+ *
+ * The end, in this order: no new connections; the engine drains and asks to close all WebSockets; the engine is closed;
+ * the connections get END_MS for their close frames; lws goes, all handles are closed, the loop returns. A second
+ * signal skips the waiting.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "core/base/log.h"
+#include "ws/listen.h"
+#include "ws/server.h"
+
+enum {
+    DESCRIPTORS = 65536, /* lws' tables take 16 bytes each, touched at start */
+    DRAIN_MS = 15000,    /* then the engine is closed, drained or not */
+    END_MS = 3000,       /* for the close frames of the peers */
+    END_TICK_MS = 20,
+};
+
+enum stage { RUNNING, DRAINING, DRAINED, CLOSING, CLOSED };
+
+struct process {
+    struct cfg cfg;
+    uv_loop_t loop;
+    struct ws_listen listen;
+    struct ws_server server;
+    struct engine *engine;
+    uv_signal_t sigterm, sigint, sighup;
+    uv_timer_t timer; /* the end */
+    enum stage stage;
+    uint64_t stage_end_ms;
+};
+
+static struct process P; /* lws and libuv keep pointers into it */
+
+static const char *const STAGE_NAMES[] = {"running", "draining", "drained", "closing", "closed"};
+
+static void
+enter(enum stage stage, uint64_t ms)
+{
+    P.stage = stage;
+    P.stage_end_ms = uv_now(&P.loop) + ms;
+    log_info("ws", "stage", LOG_Z("name", STAGE_NAMES[stage]),
+             LOG_I("connections", (int64_t)P.server.conns.n));
+}
+
+static void
+close_all(void)
+{
+    enter(CLOSED, 0);
+    ws_server_close(&P.server);
+    uv_close((uv_handle_t *)&P.sigterm, NULL);
+    uv_close((uv_handle_t *)&P.sigint, NULL);
+    uv_close((uv_handle_t *)&P.sighup, NULL);
+    uv_close((uv_handle_t *)&P.timer, NULL);
+}
+
+/* Moves on to the next stage when it is time. */
+static void
+on_timer(uv_timer_t *timer)
+{
+    bool is_late = uv_now(timer->loop) >= P.stage_end_ms;
+    if (P.stage == DRAINING && is_late)
+        P.stage = DRAINED;
+    if (P.stage == DRAINED) {
+        ws_server_set_engine(&P.server, NULL);
+        engine_close(P.engine);
+        enter(CLOSING, END_MS);
+    }
+    if (P.stage == CLOSING && (P.server.conns.n == 0 || uv_now(timer->loop) >= P.stage_end_ms))
+        close_all();
+}
+
+static void
+on_drained(void *arg)
+{
+    (void)arg;
+    if (P.stage == DRAINING)
+        enter(DRAINED, 0);
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+    (void)handle;
+    log_info("ws", "signal", LOG_I("number", number));
+    if (number == SIGHUP)
+        return; /* nothing is reloaded; restart instead: sessions survive it */
+    if (P.stage != RUNNING) {
+        P.stage_end_ms = 0;
+        return;
+    }
+    enter(DRAINING, DRAIN_MS);
+    ws_listen_close(&P.listen);
+    uv_timer_start(&P.timer, on_timer, END_TICK_MS, END_TICK_MS);
+    engine_drain(P.engine, on_drained, NULL);
+}
+
+static void
+watch_signals(void)
+{
+    struct {
+        uv_signal_t *handle;
+        int number;
+    } signals[] = {{&P.sigterm, SIGTERM}, {&P.sigint, SIGINT}, {&P.sighup, SIGHUP}};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        uv_signal_init(&P.loop, signals[i].handle);
+        uv_signal_start(signals[i].handle, on_signal, signals[i].number);
+    }
+}
+
+/* Before lws sizes its tables. A higher limit of the service manager stays. */
+static void
+raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static enum rc
+start(struct buf *err)
+{
+    struct engine_options options = {.loop = &P.loop, .cfg = &P.cfg, .front = ENGINE_WS, .ws = &ws_conn_ops};
+    enum rc rc = ws_listen_open(&P.listen, P.cfg.ws_listen, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = ws_server_open(&P.server, &P.loop, &P.cfg);
+    if (rc != RC_OK) {
+        buf_append_z(err, "libwebsockets can't be started (is libwebsockets-evlib-uv installed?)");
+        return rc;
+    }
+    options.address = P.listen.address;
+    rc = engine_open(&P.engine, &options, err);
+    if (rc != RC_OK)
+        return rc;
+    ws_server_set_engine(&P.server, P.engine);
+    ws_listen_start(&P.listen, &P.loop, ws_handshakes_begin, &P.server.handshakes);
+    return RC_OK;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct buf err = {0};
+    int status;
+    cfg_init(&P.cfg);
+    status = cfg_main(&P.cfg, "siolite-ws", argc, argv);
+    if (status >= 0) {
+        cfg_fini(&P.cfg);
+        return status;
+    }
+    log_open("siolite-ws", (enum log_level)P.cfg.log_level);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    uv_loop_init(&P.loop);
+    uv_timer_init(&P.loop, &P.timer);
+    if (start(&err) != RC_OK) {
+        log_error("ws", "start", LOG_S("error", buf_str(&err)));
+        return EXIT_FAILURE; /* the kernel takes back what is open */
+    }
+    watch_signals();
+    log_info("ws", "start", LOG_Z("version", SIOLITE_VERSION), LOG_Z("address", P.listen.address));
+    uv_run(&P.loop, UV_RUN_DEFAULT);
+    status = uv_loop_close(&P.loop);
+    if (status != 0)
+        log_error("ws", "loop.close", LOG_Z("error", uv_strerror(status)));
+    log_info("ws", "stop");
+    cfg_fini(&P.cfg);
+    buf_fini(&err);
+    return status == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
