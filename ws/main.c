@@ -35,6 +35,7 @@ struct process {
     uv_timer_t timer; /* the end */
     enum stage stage;
     uint64_t stage_end_ms;
+    bool is_hurried; /* a second signal came */
 };
 
 static struct process P; /* lws and libuv keep pointers into it */
@@ -61,19 +62,25 @@ close_all(void)
     uv_close((uv_handle_t *)&P.timer, NULL);
 }
 
+static bool
+is_over(void)
+{
+    return P.is_hurried || uv_now(&P.loop) >= P.stage_end_ms;
+}
+
 /* Moves on to the next stage when it is time. */
 static void
 on_timer(uv_timer_t *timer)
 {
-    bool is_late = uv_now(timer->loop) >= P.stage_end_ms;
-    if (P.stage == DRAINING && is_late)
-        P.stage = DRAINED;
+    (void)timer;
+    if (P.stage == DRAINING && is_over())
+        enter(DRAINED, 0);
     if (P.stage == DRAINED) {
         ws_server_set_engine(&P.server, NULL);
         engine_close(P.engine);
         enter(CLOSING, END_MS);
     }
-    if (P.stage == CLOSING && (P.server.conns.n == 0 || uv_now(timer->loop) >= P.stage_end_ms))
+    if (P.stage == CLOSING && (P.server.conns.n == 0 || is_over()))
         close_all();
 }
 
@@ -93,7 +100,7 @@ on_signal(uv_signal_t *handle, int number)
     if (number == SIGHUP)
         return; /* nothing is reloaded; restart instead: sessions survive it */
     if (P.stage != RUNNING) {
-        P.stage_end_ms = 0;
+        P.is_hurried = true;
         return;
     }
     enter(DRAINING, DRAIN_MS);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// The chat page: plain ES2017, no framework, no build. The events are described at the top of docs/examples/chat.c.
+// The chat page: plain ES2017, no framework, no build. The events are described at the top of
+// docs/examples/chat.c.
 //
 // ?transport=polling or ?transport=websocket  only that transport
 // ?name=Ada                                   come in at once
 //
 // Invariants:
 // 1. Whatever came from others enters the page by textContent or as a picture of a known kind.
-// 2. `chats` holds a conversation for each room that we are in and for each person that we speak with; what is
-//    shown is made from it.
-// 3. The server's order is not assumed between an ack and an event: lists are merged, lines known by their key.
+// 2. `chats` holds a conversation for each room that we are in and for each person that we speak
+//    with; what is shown is made from it.
+// 3. No order is assumed between an ack and an event: lists are merged, lines known by their key.
 
 (function () {
 'use strict';
@@ -18,6 +19,7 @@ const HOME = 'lobby';
 const PICTURE_MAX_BYTES = 500000;
 const PICTURE_MAX_SIDE = 1600;
 const TEXT_MAX_BYTES = 2000;
+const NAME_MAX_BYTES = 40;
 const LINES_MAX = 300;
 const GROUP_MS = 5 * 60 * 1000;
 const TYPING_MS = 2000;
@@ -55,6 +57,10 @@ function avatar(name) {
   e.setAttribute('aria-hidden', 'true');
   e.style.setProperty('--hue', hue(name));
   return e;
+}
+
+function nBytes(text) {
+  return new TextEncoder().encode(text).length;
 }
 
 function clock(at) {
@@ -156,7 +162,9 @@ async function enter(room) {
     line.isOld = true;
     addLine(chat, line);
   }
-  if (room === HOME) for (const c of chats.values()) if (!c.isRoom) c.isGone = !chat.people.has(c.key);
+  if (room === HOME) {
+    for (const c of chats.values()) if (!c.isRoom) c.isGone = !chat.people.has(c.key);
+  }
   showAll();
 }
 
@@ -204,13 +212,15 @@ function showTransport() {
 
 function showOnline() {
   $('send').disabled = !isOnline;
-  $('text').placeholder = isOnline ? 'Write to ' + chatTitle(chats.get(current)) : 'Waiting for the connection …';
+  $('text').placeholder = isOnline ? 'Write to ' + chatTitle(chats.get(current))
+    : 'Waiting for the connection …';
   showTransport();
 }
 
 function connect() {
   const forced = params.get('transport');
-  const transports = forced === 'polling' || forced === 'websocket' ? [forced] : ['polling', 'websocket'];
+  const all = ['polling', 'websocket'];
+  const transports = all.includes(forced) ? [forced] : all;
   socket = io({ transports, reconnectionDelay: 500, reconnectionDelayMax: 3000 });
 
   socket.io.on('open', () => {
@@ -272,7 +282,8 @@ function connect() {
   });
 }
 
-// After each CONNECT. A recovered connection has its name and rooms; the lists are asked for again all the same.
+// After each CONNECT. A recovered connection has its name and rooms; the lists are asked for again
+// all the same.
 async function onConnect() {
   try {
     myIds.add(socket.id);
@@ -281,8 +292,9 @@ async function onConnect() {
     const mine = Array.from(chats.values()).filter((chat) => chat.isRoom).map((chat) => chat.key);
     for (const room of mine.length ? mine : [HOME]) await enter(room);
     isOnline = true;
-    if (wasLost) notice(socket.recovered ? 'Connected again; nothing was missed.' : 'Connected again.', true);
-    else notice('');
+    if (!wasLost) notice('');
+    else if (socket.recovered) notice('Connected again; nothing was missed.', true);
+    else notice('Connected again.', true);
     showAll();
   } catch (e) {
     notice(e.message, false, true);
@@ -351,7 +363,8 @@ function showPeople() {
   const chat = chats.get(current);
   const room = chat && chat.isRoom ? chat : chats.get(HOME);
   if (!room) return;
-  const items = Array.from(room.people).sort((a, b) => a[1].localeCompare(b[1])).map(([id, name]) => {
+  const people = Array.from(room.people).sort((a, b) => a[1].localeCompare(b[1]));
+  const items = people.map(([id, name]) => {
     const item = element('li');
     const isMe = id === socket.id;
     const row = isMe ? element('span', 'me') : element('button');
@@ -387,7 +400,8 @@ function showHead() {
   const chat = chats.get(current);
   if (!chat) return;
   $('title').textContent = (chat.isRoom ? '# ' : '') + chat.title;
-  $('people-count').textContent = chat.isRoom ? nPeople(chat.people.size) : chat.isGone ? 'has left' : 'only you two';
+  $('people-count').textContent = chat.isRoom ? nPeople(chat.people.size)
+    : chat.isGone ? 'has left' : 'only you two';
   $('leave').hidden = chat.key === HOME;
   $('leave').textContent = chat.isRoom ? 'Leave' : 'Close';
 }
@@ -401,7 +415,7 @@ function showAll() {
 
 function lineElement(line, before) {
   if (line.event) return element('li', 'event', line.event);
-  const isAgain = before && !before.event && before.id === line.id && line.at - before.at < GROUP_MS;
+  const isAgain = before && before.id === line.id && line.at - before.at < GROUP_MS;
   const item = element('li', 'line' + (line.isOwn ? ' own' : '') + (isAgain ? ' again' : ''));
   const meta = element('p', 'meta');
   const time = element('time', '', clock(line.at));
@@ -444,7 +458,9 @@ function showLines(isToEnd) {
   const list = $('lines');
   const wanted = new Set(items);
   for (const e of Array.from(list.children)) if (!wanted.has(e)) e.remove();
-  items.forEach((e, i) => { if (list.children[i] !== e) list.insertBefore(e, list.children[i] || null); });
+  items.forEach((e, i) => {
+    if (list.children[i] !== e) list.insertBefore(e, list.children[i] || null);
+  });
   if (items.length === 0) list.append(element('li', 'empty', 'Nothing was said here yet.'));
   if (isToEnd || stays) scrollToEnd();
   else $('newer').hidden = false;
@@ -496,7 +512,7 @@ function fitText() {
 async function sendText() {
   const text = $('text').value.trim();
   if (!text || !isOnline) return;
-  if (new TextEncoder().encode(text).length > TEXT_MAX_BYTES) {
+  if (nBytes(text) > TEXT_MAX_BYTES) {
     notice('That is too long for one message.');
     return;
   }
@@ -508,11 +524,11 @@ async function sendText() {
 
 // The kinds of pictures that every browser shows, known by their first bytes; '' for anything else.
 function pictureType(bytes) {
-  const begins = (...values) => values.every((v, i) => v === null || bytes[i] === v);
-  if (begins(0xff, 0xd8, 0xff)) return 'image/jpeg';
-  if (begins(0x89, 0x50, 0x4e, 0x47)) return 'image/png';
-  if (begins(0x47, 0x49, 0x46, 0x38)) return 'image/gif';
-  if (begins(0x52, 0x49, 0x46, 0x46, null, null, null, null, 0x57, 0x45, 0x42, 0x50)) return 'image/webp';
+  const head = String.fromCharCode(...bytes.subarray(0, 12));
+  if (head.startsWith('\xff\xd8\xff')) return 'image/jpeg';
+  if (head.startsWith('\x89PNG')) return 'image/png';
+  if (head.startsWith('GIF8')) return 'image/gif';
+  if (head.startsWith('RIFF') && head.endsWith('WEBP')) return 'image/webp';
   return '';
 }
 
@@ -520,7 +536,7 @@ function loadImage(file) {
   return new Promise((resolve, reject) => {
     const image = new Image();
     image.onload = () => resolve(image);
-    image.onerror = () => reject(new Error('This file is not a picture that the browser can read.'));
+    image.onerror = () => reject(new Error('The browser can read no picture in this file.'));
     image.src = URL.createObjectURL(file);
   });
 }
@@ -593,7 +609,7 @@ function start() {
     event.preventDefault();
     const name = $('name').value.trim();
     if (!name) return;
-    if (new TextEncoder().encode(name).length > 40) $('join-error').textContent = 'That is too long.';
+    if (nBytes(name) > NAME_MAX_BYTES) $('join-error').textContent = 'That is too long.';
     else comeIn(name);
   });
   $('join').addEventListener('cancel', (event) => event.preventDefault());
@@ -623,7 +639,8 @@ function start() {
     sendPicture($('file').files[0]);
     $('file').value = '';
   });
-  const hasFiles = (event) => event.dataTransfer && Array.from(event.dataTransfer.types).includes('Files');
+  const hasFiles = (event) => event.dataTransfer
+    && Array.from(event.dataTransfer.types).includes('Files');
   document.addEventListener('dragover', (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
@@ -640,14 +657,15 @@ function start() {
   });
   $('room-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    const name = $('room-name').value.trim().replace(/^#/, '').toLowerCase().replace(/[^a-z0-9]+/g, '-');
+    const words = $('room-name').value.toLowerCase().match(/[a-z0-9]+/g) || [];
+    const name = words.join('-');
     if (!name || !isOnline) return;
     $('room-name').value = '';
     go(name);
   });
   $('leave').addEventListener('click', leave);
   $('headline-close').addEventListener('click', () => { $('headline').hidden = true; });
-  $('menu').addEventListener('click', () => openSide($('menu').getAttribute('aria-expanded') !== 'true'));
+  $('menu').addEventListener('click', () => openSide(!$('side').classList.contains('open')));
   $('shade').addEventListener('click', () => openSide(false));
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Escape') openSide(false);

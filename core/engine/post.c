@@ -82,7 +82,7 @@ one_packet(struct work *w, const struct store_session *s, const struct eio_packe
 static void
 payload(struct work *w, const struct engine_http *h, struct str body)
 {
-    struct eio_payload_reader reader;
+    struct eio_payload_reader reader = {0};
     struct eio_packet p;
     enum rc rc = RC_OK;
     bool has_pong = false, has_other = false;

@@ -11,7 +11,8 @@ const words = process.argv.slice(2);
 const listenS = words[0] === '-l' ? Number(words.splice(0, 2)[1]) : 0;
 const args = words.map((word) => { try { return JSON.parse(word); } catch { return word; } });
 const socket = io(process.env.URL || 'http://127.0.0.1:8080');
-const print = (...what) => console.log(...what.map((v) => (typeof v === 'string' ? v : JSON.stringify(v))));
+const show = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
+const print = (...what) => console.log(...what.map(show));
 
 socket.on('connect_error', (error) => print('no connection:', error.message));
 socket.onAny((event, ...rest) => print('event', event, ...rest));

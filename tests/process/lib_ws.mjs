@@ -164,6 +164,8 @@ export class Peer {
   #frames = [];
   #waiters = [];
   #isEnded = false;
+  /** Answers a close frame that message() meets. */
+  isPolite = true;
 
   /** Opens the TCP connection, sends the upgrade and `early` behind it, waits for the 101. */
   static async connect({
@@ -265,8 +267,10 @@ export class Peer {
     for (;;) {
       const f = await this.frame(ms);
       if (f === null) return null;
-      if (f.opcode === OP.close)
+      if (f.opcode === OP.close) {
+        if (this.isPolite && this.socket.writable) this.write({ opcode: OP.close, payload: f.payload });
         return { close: f.payload.length ? f.payload.readUInt16BE(0) : 1005, reason: f.payload.subarray(2).toString() };
+      }
       if (f.opcode >= 8) continue;
       if ((f.opcode === OP.continuation) !== (first !== undefined)) throw new Error("frames out of order");
       first ??= f;
@@ -287,15 +291,12 @@ export class Peer {
       if (m.text !== undefined && pattern.test(m.text)) return m;
     }
   }
-  /** All up to the close frame; answers it. Returns its code, null without one. */
+  /** All up to the close frame. Returns its code, null without one. */
   async closeCode(ms = WAIT_MS) {
     for (;;) {
       const m = await this.message(ms);
       if (m === null) return null;
-      if (m.close) {
-        if (this.socket.writable) this.write({ opcode: OP.close, payload: Buffer.from([m.close >> 8, m.close & 255]) });
-        return m.close;
-      }
+      if (m.close) return m.close;
     }
   }
   write(...frames) {

@@ -4,7 +4,7 @@
 // waiting for their events.
 
 import assert from 'node:assert/strict';
-import { require } from './npm.mjs';
+import { onEnd, require } from './npm.mjs';
 import { Inbox, within } from './wait.mjs';
 
 const { io } = require('socket.io-client');
@@ -28,6 +28,10 @@ export function client(url, mode, { nsp = '/', ...options } = {}) {
     socket.on('connect_error', reject);
   });
   socket.ready.catch(() => {});
+  onEnd(() => {
+    socket.io.reconnection(false);
+    socket.close();
+  });
   return socket;
 }
 

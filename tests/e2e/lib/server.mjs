@@ -18,7 +18,7 @@ import { execFile, execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { build, root } from './npm.mjs';
+import { build, closeConnections, root } from './npm.mjs';
 import { pause, slowness, until, within } from './wait.mjs';
 
 // The options of the conformance application's two instances, as configuration keys.
@@ -122,7 +122,6 @@ class Server {
     this.db = path.join(folder, 'siolite.db');
     this.failures = [];
     this.env = {};
-    this.clients = new Set();
   }
 
   // Rows of one or several statements, by the sqlite3 program, as objects.
@@ -179,7 +178,8 @@ class Server {
 
   // Ends everything; fails if anything had gone wrong that no test has seen.
   async stop({ allowErrors = false } = {}) {
-    for (const client of this.clients) client.close();
+    nServers--;
+    if (nServers === 0) closeConnections();
     const running = this.programs.filter((p) => p.isRunning);
     for (const program of running) {
       program.isWanted = false;
@@ -241,6 +241,7 @@ ${entryPorts.map((at, i) => socket(at, [i % nFcgi], wsPorts.length > 0 ? [i % ws
 }
 
 let counter = 0;
+let nServers = 0;
 
 // options: preset 'main' or 'short'; set: {key: value} over it; fcgi, ws: how many processes.
 export async function startServer({ preset = 'main', set = {}, fcgi = 2, ws = 2,
@@ -249,7 +250,7 @@ export async function startServer({ preset = 'main', set = {}, fcgi = 2, ws = 2,
     const urls = external[preset];
     assert.ok(urls, `SIOLITE_TEST_URL${preset === 'short' ? '_SHORT' : ''} is not set`);
     return { url: urls[0], entries: [...urls, ...urls].slice(0, Math.max(2, urls.length)), sidecars: urls,
-      streaming: urls[0], isExternal: true, stop: async () => {} };
+      streaming: urls[0], isExternal: true, stop: async () => closeConnections() };
   }
   const folder = path.join(root, 'build/e2e', `${process.pid}-${counter++}`);
   fs.rmSync(folder, { recursive: true, force: true });
@@ -274,9 +275,11 @@ export async function startServer({ preset = 'main', set = {}, fcgi = 2, ws = 2,
   const local = (at) => `http://127.0.0.1:${at}`;
   Object.assign(server, { url: local(port), streaming: local(streamingPort), entries: entryPorts.map(local),
     sidecars: wsPorts.map(local), settings });
+  nServers++;
   try {
     await server.start();
   } catch (error) {
+    nServers--;
     server.killAll();
     throw error;
   }

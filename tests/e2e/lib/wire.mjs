@@ -7,7 +7,7 @@
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { require } from './npm.mjs';
+import { onEnd, require } from './npm.mjs';
 import { Inbox, within } from './wait.mjs';
 
 const { WebSocket } = require('ws');
@@ -39,6 +39,7 @@ export function request(base, { method = 'GET', path = PATH, query = {}, headers
   });
   const promise = within(30_000, `an answer to ${method} ${options.path}`, answer);
   promise.abort = () => req.destroy();
+  req.on('close', onEnd(() => req.destroy()));
   promise.sent = new Promise((resolve) => req.on('socket', (socket) =>
     socket.once('connect', () => setImmediate(resolve))));
   promise.catch(() => {}); // awaited later, or never
@@ -110,10 +111,14 @@ export class Polling {
       headers: { 'Content-Type': 'text/plain;charset=UTF-8', ...options.headers } });
   }
 
-  // POSTs the packets and expects `ok`.
-  async send(...packets) {
-    const answer = await this.post(packets.map(encode).join(SEPARATOR));
-    assert.deepEqual([answer.status, answer.body], [200, 'ok']);
+  // POSTs the packets and expects `ok`; after the POST that is under way, as a client must.
+  send(...packets) {
+    const sent = (this.lastSend ?? Promise.resolve()).then(async () => {
+      const answer = await this.post(packets.map(encode).join(SEPARATOR));
+      assert.deepEqual([answer.status, answer.body], [200, 'ok']);
+    });
+    this.lastSend = sent.catch(() => {});
+    return sent;
   }
 
   // Polls until `isDone(all packets so far)`; pings are answered and left out, noops left out.
@@ -139,6 +144,7 @@ export class Polling {
   }
 }
 
+const decode = (packet) => (packet[0] === 'b' ? Buffer.from(packet.slice(1), 'base64') : packet);
 const encode = (packet) => (Buffer.isBuffer(packet) ? `b${packet.toString('base64')}` : packet);
 
 // A raw WebSocket: `inbox` has its messages (strings or Buffers), `closed` its close code.
@@ -153,7 +159,9 @@ export class Socket {
     this.ws = new WebSocket(target, { headers, perMessageDeflate: false, maxPayload: 1 << 28, ...options });
     this.ws.on('message', (data, isBinary) => this.inbox.push(isBinary ? data : data.toString()));
     this.ws.on('error', () => {});
+    const forget = onEnd(() => this.ws.terminate());
     this.closed = new Promise((resolve) => this.ws.on('close', (code, reason) => {
+      forget();
       this.inbox.finish(`the WebSocket was closed with ${code} ${reason}`);
       resolve(code);
     }));
@@ -288,8 +296,7 @@ export class Peer {
   }
 
   async pollLoop() {
-    let packets = [];
-    for (;;) {
+    while (!this.isPaused) {
       let answer;
       try {
         answer = await this.session.poll();
@@ -297,10 +304,23 @@ export class Peer {
         return this.end(`the poll failed: ${error.message}`);
       }
       if (answer.status !== 200) return this.end(`the poll was answered ${answer.status} ${answer.body}`);
-      packets = packetsOf(answer.body);
-      for (const packet of packets) this.onPacket(packet[0] === 'b' ? Buffer.from(packet.slice(1), 'base64') : packet);
+      for (const packet of packetsOf(answer.body)) this.onPacket(decode(packet));
       if (this.isClosed) return undefined;
     }
+    this.onRest();
+    return undefined;
+  }
+
+  // As the official client does after `3probe`: no further poll, the parked one is awaited,
+  // then the switch.
+  async switchTo(socket) {
+    const rest = new Promise((resolve) => (this.onRest = resolve));
+    this.isPaused = true;
+    await within(5000, 'the parked poll to be freed', rest);
+    socket.send('5');
+    this.transport = 'websocket';
+    this.socket = socket;
+    this.readLoop();
   }
 
   async readLoop() {

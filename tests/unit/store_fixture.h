@@ -1,0 +1,265 @@
+/*
+ * A database file under a temporary folder, and "processes" that run units on it: each has a connection and a batch of its
+ * own, so that a test says exactly in which order the commits of several come.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SIOLITE_TESTS_UNIT_STORE_FIXTURE_H
+#define SIOLITE_TESTS_UNIT_STORE_FIXTURE_H
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "store/open.h"
+#include "store/step.h"
+
+#define FX_UNUSED __attribute__((unused))
+
+enum { FX_NOW_MS = 1000000 };
+
+struct fx {
+    char folder[64], file[96];
+    struct cfg cfg;
+};
+
+struct fx_process {
+    struct store_conn conn;
+    struct store_write w;
+};
+
+/* What on_done got; the arrays are bounded by what tests need. */
+struct fx_outcome {
+    bool is_done;
+    enum rc rc;
+    struct store_lease_result lease;
+    int64_t sockets[8];
+    size_t n_sockets;
+    struct {
+        int64_t job_id, gen, due_ms, socket_id;
+        char name[32], args[256];
+    } jobs[8];
+    size_t n_jobs;
+    bool is_stopped;
+    int64_t last_seq;
+    char error[256];
+};
+
+FX_UNUSED static void
+fx_copy_outcome(void *arg, const struct store_result *r)
+{
+    struct fx_outcome *o = arg;
+    *o = (struct fx_outcome){.is_done = true,
+                             .rc = r->rc,
+                             .lease = r->lease,
+                             .n_sockets = r->n_new_sockets,
+                             .n_jobs = r->n_jobs,
+                             .is_stopped = r->is_stopped,
+                             .last_seq = r->last_seq};
+    for (size_t i = 0; i < r->n_new_sockets && i < 8; i++)
+        o->sockets[i] = r->new_socket_ids[i];
+    for (size_t i = 0; i < r->n_jobs && i < 8; i++) {
+        o->jobs[i].job_id = r->jobs[i].job_id;
+        o->jobs[i].gen = r->jobs[i].gen;
+        o->jobs[i].due_ms = r->jobs[i].due_ms;
+        o->jobs[i].socket_id = r->jobs[i].socket_id;
+        (void)snprintf(o->jobs[i].name, sizeof o->jobs[i].name, "%s", r->jobs[i].name);
+        (void)snprintf(o->jobs[i].args, sizeof o->jobs[i].args, "%s", r->jobs[i].args);
+    }
+    (void)snprintf(o->error, sizeof o->error, "%s", r->error);
+}
+
+FX_UNUSED static void
+fx_on_row(void *arg, int op, const char *schema, const char *table, sqlite3_int64 rowid)
+{
+    struct store_write *w = arg;
+    (void)schema;
+    if (op != SQLITE_INSERT || strcmp(table, "t_packet") != 0)
+        return;
+    w->last_seq = rowid;
+    w->n_rows++;
+}
+
+FX_UNUSED static void
+fx_open(struct fx *fx)
+{
+    (void)snprintf(fx->folder, sizeof fx->folder, "/tmp/siolite-store-XXXXXX");
+    assert_non_null(mkdtemp(fx->folder));
+    (void)snprintf(fx->file, sizeof fx->file, "%s/siolite.db", fx->folder);
+    cfg_init(&fx->cfg);
+    free(fx->cfg.database);
+    fx->cfg.database = xstrdup(fx->file);
+}
+
+FX_UNUSED static int
+fx_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+FX_UNUSED static void
+fx_close(struct fx *fx)
+{
+    (void)nftw(fx->folder, fx_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    cfg_fini(&fx->cfg);
+}
+
+/* ---- SQL by hand ---- */
+
+FX_UNUSED static enum rc
+fx_try(struct fx_process *p, char *error, const char *sql)
+{
+    char *text = NULL;
+    int n = sqlite3_exec(p->conn.db, sql, NULL, NULL, &text);
+    (void)snprintf(error, 256, "%s", text ? text : "");
+    sqlite3_free(text);
+    return n == SQLITE_OK ? RC_OK : RC_INVALID;
+}
+
+FX_UNUSED static void
+fx_exec(struct fx_process *p, const char *sql)
+{
+    char error[256];
+    if (fx_try(p, error, sql) != RC_OK)
+        fail_msg("%s: %s", sql, error);
+}
+
+/* The first column of the first row, as text; "" if there is none. Freed by nobody: tests are short. */
+FX_UNUSED static const char *
+fx_text(struct fx_process *p, const char *sql)
+{
+    static char text[8][1024];
+    static size_t at;
+    char *out = text[at++ % 8];
+    sqlite3_stmt *q;
+    if (sqlite3_prepare_v2(p->conn.db, sql, -1, &q, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(p->conn.db));
+    out[0] = 0;
+    if (sqlite3_step(q) == SQLITE_ROW && sqlite3_column_text(q, 0))
+        (void)snprintf(out, 1024, "%s", (const char *)sqlite3_column_text(q, 0));
+    sqlite3_finalize(q);
+    return out;
+}
+
+FX_UNUSED static int64_t
+fx_int(struct fx_process *p, const char *sql)
+{
+    return strtoll(fx_text(p, sql), NULL, 10);
+}
+
+#define FX_ASSERT_TEXT(p, sql, expected) assert_string_equal(fx_text(p, sql), expected)
+#define FX_ASSERT_INT(p, sql, expected) assert_int_equal(fx_int(p, sql), expected)
+
+/* What must be true between any two transactions. */
+FX_UNUSED static void
+fx_check(struct fx_process *p)
+{
+    FX_ASSERT_TEXT(p, "PRAGMA foreign_key_check", "");
+    /* idle says exactly which rooms are empty */
+    FX_ASSERT_TEXT(p,
+                   "SELECT r.name FROM t_room r WHERE (r.idle_seq IS NULL) <> EXISTS (SELECT 1 FROM "
+                   "t_member m WHERE m.room_id = r.room_id AND m.until_seq IS NULL)",
+                   "");
+    /* only open sockets are in rooms, once, of their namespace, and since a row of the log that joins */
+    FX_ASSERT_TEXT(p,
+                   "SELECT m.socket_id FROM t_member m JOIN t_socket s USING (socket_id) "
+                   "WHERE m.until_seq IS NULL AND s.state <> 0",
+                   "");
+    FX_ASSERT_TEXT(p,
+                   "SELECT socket_id FROM t_member WHERE until_seq IS NULL "
+                   "GROUP BY socket_id, room_id HAVING count(*) > 1",
+                   "");
+    FX_ASSERT_TEXT(p,
+                   "SELECT m.socket_id FROM t_member m JOIN t_socket s USING (socket_id) "
+                   "JOIN t_room r USING (room_id) WHERE r.nsp_id <> s.nsp_id",
+                   "");
+    FX_ASSERT_TEXT(p,
+                   "SELECT m.socket_id FROM t_member m LEFT JOIN t_packet p ON p.seq = m.since_seq "
+                   "WHERE p.kind IS NOT 16 AND m.since_seq > (SELECT horizon_seq FROM t_meta)",
+                   "");
+    FX_ASSERT_TEXT(p, "SELECT socket_id FROM t_member WHERE until_seq <= since_seq", "");
+    /* an open socket has no end, an ended one has */
+    FX_ASSERT_TEXT(p, "SELECT socket_id FROM t_socket WHERE (state = 0) <> (until_seq IS NULL)", "");
+    FX_ASSERT_TEXT(p,
+                   "SELECT session_id FROM t_lease WHERE state = 1 AND (keep_seq IS NOT NULL OR due_ms IS "
+                   "NOT NULL OR upgrade_id IS NOT NULL)",
+                   "");
+}
+
+/* ---- processes ---- */
+
+FX_UNUSED static void
+fx_process_open(struct fx *fx, struct fx_process *p)
+{
+    struct buf err = {0};
+    memset(p, 0, sizeof *p);
+    if (store_open_file(fx->file, &err) != RC_OK || store_open_conn(&p->conn, &fx->cfg, &err) != RC_OK)
+        fail_msg("%.*s", STR_ARG(buf_str(&err)));
+    buf_fini(&err);
+    p->w.conn = &p->conn;
+    p->w.cfg = &fx->cfg;
+    p->w.now_ms = FX_NOW_MS;
+    fx_exec(p, "INSERT INTO t_process (front) VALUES ('fcgi')");
+    p->w.process_id = sqlite3_last_insert_rowid(p->conn.db);
+    sqlite3_update_hook(p->conn.db, fx_on_row, &p->w);
+}
+
+FX_UNUSED static void
+fx_drop_packets(struct fx_process *p)
+{
+    while (p->w.n_packets)
+        store_packet_unref(p->w.packets[--p->w.n_packets]);
+}
+
+FX_UNUSED static void
+fx_process_close(struct fx_process *p)
+{
+    fx_drop_packets(p);
+    free(p->w.packets);
+    conn_close(&p->conn);
+}
+
+/* All units in one transaction, as the store thread does it; packets of the batch stay in p->w until the next one. */
+FX_UNUSED static void
+fx_batch(struct fx_process *p, struct store_unit **units, struct fx_outcome *outcomes, size_t n)
+{
+    bool is_out[8] = {false};
+    size_t i;
+    assert_true(n <= 8);
+again:
+    fx_drop_packets(p);
+    fx_exec(p, "BEGIN IMMEDIATE");
+    p->w.last_seq = fx_int(p, "SELECT coalesce(max(seq), 0) FROM t_packet");
+    p->w.n_rows = 0;
+    p->w.is_gapped = false;
+    for (i = 0; i < n; i++) {
+        enum rc rc;
+        if (is_out[i])
+            continue;
+        rc = store_unit_run(&p->w, units[i]);
+        if (rc != RC_OK) {
+            store_unit_fail(units[i], rc, NULL);
+            is_out[i] = true;
+            if (!sqlite3_get_autocommit(p->conn.db))
+                fx_exec(p, "ROLLBACK");
+            goto again;
+        }
+    }
+    fx_exec(p, "COMMIT");
+    fx_check(p);
+    for (i = 0; i < n; i++) {
+        struct store_result *r = NULL;
+        (void)r;
+        fx_unit_finish(units[i], &outcomes[i]);
+    }
+}
+
+#endif
