@@ -24,8 +24,16 @@ enum store_kind {
     STORE_GONE = 19,         /* socket to_id ended for good; body: the reason */
     STORE_CLOSE = 20,        /* session to_id is closed: whoever holds its poll or WebSocket ends it; body: the reason */
     STORE_NOOP = 21,         /* session to_id: a parked poll is answered with a noop (upgrade) */
+    STORE_PONG = 22,         /* session to_id: an Engine.IO pong is due (revision 3, polling) */
     STORE_WAKE = 23          /* jobs without an owner are due */
 };
+
+/* Is it a packet for clients, and not control? */
+static inline bool
+store_kind_is_sent(enum store_kind kind)
+{
+    return kind <= STORE_BINARY_ACK || kind == STORE_PONG;
+}
 
 /* t_packet.to_kind: file format. */
 enum store_to { STORE_TO_NSP = 0, STORE_TO_ROOM = 1, STORE_TO_SOCKET = 2, STORE_TO_SESSION = 3, STORE_TO_LIST = 4 };

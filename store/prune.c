@@ -18,11 +18,9 @@
  */
 #include "store/prune.h"
 
-#include "core/base/clock.h"
-
 enum {
     LOOK_MS = 500,
-    SLICE_US = 5000,
+    SLICE_MS = 5,
     SLICE_ROWS_MIN = 200,
     SLICE_ROWS_MAX = 2000,
     BACKLOG_MIN = 100, /* fewer aren't worth a write */
@@ -108,11 +106,12 @@ look(struct store_prune *p, struct store_write *w, struct store_live *live, cons
     return RC_OK;
 }
 
+/* *slice_seq: the n-th oldest row. *cut: the newest of them that may go. */
 static enum rc
 find_cut(struct store_prune *p, struct store_write *w, const struct cfg *cfg, int64_t n_rows,
-         int64_t *cut)
+         int64_t *slice_seq, int64_t *cut)
 {
-    int64_t limit_ms = w->now_ms - cfg->recovery_ms, slice_seq, old_seq;
+    int64_t limit_ms = w->now_ms - cfg->recovery_ms, old_seq;
     sqlite3_stmt *stmt = conn_stmt(w->conn, STORE_STMT_prune_slice);
     enum rc rc;
     sqlite3_bind_int64(stmt, STORE_PARAM_prune_slice_limit_ms, limit_ms);
@@ -120,11 +119,11 @@ find_cut(struct store_prune *p, struct store_write *w, const struct cfg *cfg, in
     rc = conn_step(stmt);
     if (rc != RC_OK)
         return rc;
-    slice_seq = sqlite3_column_int64(stmt, 0);
+    *slice_seq = sqlite3_column_int64(stmt, 0);
     old_seq = sqlite3_column_int64(stmt, 1);
     sqlite3_reset(stmt);
-    old_seq = cfg->recovery_ms == 0 ? slice_seq : max_i(old_seq, marked_seq(p, limit_ms));
-    *cut = min_i(max_i(min_i(old_seq, p->bound_seq), p->forced_seq), slice_seq);
+    old_seq = cfg->recovery_ms == 0 ? *slice_seq : max_i(old_seq, marked_seq(p, limit_ms));
+    *cut = min_i(max_i(min_i(old_seq, p->bound_seq), p->forced_seq), *slice_seq);
     return RC_OK;
 }
 
@@ -148,26 +147,27 @@ enum rc
 store_prune_run(struct store_prune *p, struct store_write *w, struct store_live *live,
                 const struct cfg *cfg)
 {
-    int64_t backlog, n_rows, cut = 0, now_us;
+    int64_t backlog, n_rows, slice_seq = 0, cut = 0;
     enum rc rc;
+    p->is_behind = false;
     take_mark(p, w, cfg);
     if (w->now_ms >= p->next_look_ms && (rc = look(p, w, live, cfg)) != RC_OK)
         return rc;
     backlog = p->bound_seq - p->oldest_seq + 1;
     if (backlog < BACKLOG_MIN && p->forced_seq < p->oldest_seq)
         return RC_OK;
-    now_us = clock_now_us();
-    if (now_us < p->next_slice_us)
+    if (w->now_ms < p->next_slice_ms)
         return RC_OK;
-    p->next_slice_us = now_us + SLICE_US;
+    p->next_slice_ms = w->now_ms + SLICE_MS;
+    backlog = max_i(backlog, p->forced_seq - p->oldest_seq);
     n_rows = min_i(max_i(backlog / 100, SLICE_ROWS_MIN), SLICE_ROWS_MAX);
-    if ((rc = find_cut(p, w, cfg, n_rows, &cut)) != RC_OK)
+    if ((rc = find_cut(p, w, cfg, n_rows, &slice_seq, &cut)) != RC_OK)
         return rc;
     if (cut < p->oldest_seq) {
-        /* The recovery window holds them all: look again later. */
-        p->next_slice_us = now_us + LOOK_MS * 1000;
+        p->next_slice_ms = w->now_ms + LOOK_MS; /* the recovery window holds them all */
         return RC_OK;
     }
     p->oldest_seq = cut + 1;
+    p->is_behind = cut == slice_seq;
     return cut_off(w, cut, n_rows);
 }

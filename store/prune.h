@@ -16,7 +16,8 @@ struct store_prune {
     int64_t bound_seq;    /* nobody needs the rows up to here, unless the recovery window does */
     int64_t forced_seq;   /* the hard cap: these go anyway */
     int64_t next_look_ms; /* bounds are computed again */
-    int64_t next_slice_us;
+    int64_t next_slice_ms;
+    bool is_behind;       /* the last run left a slice's worth: it should run again soon */
     struct {
         int64_t ms, seq; /* at that time the log ended there */
     } marks[STORE_PRUNE_MARKS];

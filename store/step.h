@@ -37,6 +37,8 @@ struct store_step {
 void *store_step_add(struct store_unit *u, size_t size, store_step_fn *run, unsigned flags);
 void *store_step_alloc(struct store_unit *u, size_t size);
 struct str store_step_copy(struct store_unit *u, struct str s);
+/* What store_unit_submit() does but for the queue. */
+void store_unit_set_done(struct store_unit *u, store_done_fn *on_done, void *arg);
 
 /* ---- running ---- */
 /* An id, or that of the socket for which STORE_NEW_SOCKET(n) stands; 0 if that one was not made. */

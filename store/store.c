@@ -29,7 +29,7 @@
 #include "store/open.h"
 #include "store/thread.h"
 
-enum { SLICE_ROWS = 2000, SIDECAR_CACHE_MS = 1000 };
+enum { SLICE_ROWS = 2000, SIDECAR_CACHE_MS = 1000, HEAD_TRIES = 20 };
 
 struct packets {
     struct store_packet **list;
@@ -309,9 +309,12 @@ enum rc
 store_fence(struct store *st)
 {
     struct store_head head;
-    bool is_all = true;
+    bool is_all = true, has_head;
     enum rc rc;
-    if (!store_wake_head(&st->wake, &head)) {
+    /* Mostly it is our own thread, which writes the head in some nanoseconds. */
+    for (int i = 0; !(has_head = store_wake_head(&st->wake, &head)) && i < HEAD_TRIES; i++)
+        ;
+    if (!has_head) {
         store_wake_signal(&st->wake);
         return RC_BUSY;
     }

@@ -23,9 +23,11 @@
  */
 #include "store/thread.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -35,7 +37,8 @@ enum {
     STOP_WAIT_US = 2 * 1000000,
     PROCESS_ROW_MS = 1000,
     IDLE_LOOK_MS = 10000, /* housekeeping of a database where nothing changes */
-    LOG_ERROR_MS = 1000
+    LOG_ERROR_MS = 1000,
+    PRUNE_PAUSE_NS = 10000000
 };
 
 /* A unit of the batch at work. */
@@ -390,12 +393,33 @@ run_idle(struct store_thread *t)
     /* A head that stays torn (its writer died): BEGIN repairs it. */
     if (has_head && store_head_eq(&head, &t->idle) && now_ms - t->idle_ms < IDLE_LOOK_MS &&
         atomic_load(&t->is_draining) == t->row_is_draining &&
-        atomic_load(&t->noted_seq) == t->row_seq)
+        atomic_load(&t->noted_seq) == t->row_seq) {
+        t->prune.is_behind = false; /* somebody holds the lock: later */
         return;
+    }
     if (has_head)
         t->idle = head;
     t->idle_ms = now_ms;
     run_batch(t, NULL);
+}
+
+/* Or until the next slice of pruning, if there is nothing else to do. */
+static void
+sleep_until_signal(struct store_thread *t)
+{
+    struct timespec until;
+    t->is_sleeping = true;
+    if (t->prune.is_behind && !t->is_stopping) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += PRUNE_PAUSE_NS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        if (pthread_cond_timedwait(&t->cond, &t->mutex, &until) == ETIMEDOUT)
+            t->is_ticked = true;
+    } else {
+        pthread_cond_wait(&t->cond, &t->mutex);
+    }
+    t->is_sleeping = false;
 }
 
 static void *
@@ -409,9 +433,7 @@ run(void *arg)
         if (!units && !is_ticked && is_stopping)
             break;
         if (!units && !is_ticked) {
-            t->is_sleeping = true;
-            pthread_cond_wait(&t->cond, &t->mutex);
-            t->is_sleeping = false;
+            sleep_until_signal(t);
             continue;
         }
         t->first = t->last = NULL;
@@ -449,6 +471,7 @@ store_thread_create(struct store_thread **out, const struct cfg *cfg, struct sto
                     struct store_checkpoint *checkpoint, int64_t last_seq)
 {
     struct store_thread *t = xcalloc(1, sizeof *t);
+    pthread_condattr_t attr;
     t->done_tail = &t->done;
     t->cfg = cfg;
     t->live = live;
@@ -461,7 +484,10 @@ store_thread_create(struct store_thread **out, const struct cfg *cfg, struct sto
     t->w.process_id = live->process_id;
     sqlite3_update_hook(t->conn->db, on_row, &t->w);
     pthread_mutex_init(&t->mutex, NULL);
-    pthread_cond_init(&t->cond, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->cond, &attr);
+    pthread_condattr_destroy(&attr);
     pthread_mutex_init(&t->conn_mutex, NULL);
     if (store_thread_start(&t->id, run, t) != RC_OK) {
         t->is_stopped = true;

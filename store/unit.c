@@ -174,10 +174,16 @@ store_unit_truncate(struct store_unit *u, size_t n)
 }
 
 void
-store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done, void *arg)
+store_unit_set_done(struct store_unit *u, store_done_fn *on_done, void *arg)
 {
     u->on_done = on_done;
     u->done_arg = arg;
+}
+
+void
+store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done, void *arg)
+{
+    store_unit_set_done(u, on_done, arg);
     store_queue_unit(st, u);
 }
 

@@ -68,17 +68,11 @@ recheck_us(size_t n)
     return n < 40 ? 1000 : TICK_US;
 }
 
+/* Once: an edge-triggered timer that nobody reads doesn't repeat. */
 static void
 set_timer(struct store_wake *w, int us)
 {
     struct itimerspec t = {{0, 0}, {us / 1000000, (long)(us % 1000000) * 1000}};
-    timerfd_settime(w->timer_fd, 0, &t, NULL);
-}
-
-static void
-set_tick(struct store_wake *w)
-{
-    struct itimerspec t = {{0, TICK_US * 1000}, {0, TICK_US * 1000}};
     timerfd_settime(w->timer_fd, 0, &t, NULL);
 }
 
@@ -113,7 +107,7 @@ watch_file(struct store_wake *w, const char *wal)
     }
     log_warn("store", "wake.tick", LOG_Z("error", strerror(errno)),
              LOG_Z("hint", "raise fs.inotify limits; latency is 20 ms without"));
-    set_tick(w);
+    set_timer(w, TICK_US);
 }
 
 static enum rc
@@ -259,8 +253,11 @@ void
 store_wake_rest(struct store_wake *w, unsigned events, bool is_unsure)
 {
     int left_us;
-    if (w->inotify_fd < 0)
+    if (w->inotify_fd < 0) {
+        if (events & STORE_WAKE_TIMER)
+            set_timer(w, TICK_US);
         return;
+    }
     if (events & STORE_WAKE_FILE) {
         w->n_rechecks = 0;
         if (is_crowded(w, &left_us)) {

@@ -159,12 +159,9 @@ main(int argc, char **argv)
 {
     struct buf err = {0};
     int status;
-    cfg_init(&P.cfg);
     status = cfg_main(&P.cfg, "siolite-ws", argc, argv);
-    if (status >= 0) {
-        cfg_fini(&P.cfg);
+    if (status >= 0)
         return status;
-    }
     log_open("siolite-ws", (enum log_level)P.cfg.log_level);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();

@@ -119,9 +119,11 @@ str_is_utf8(struct str s)
             i++;
             continue;
         }
-        i += str_utf8_next(s, i, &cp);
-        if (cp == STR_BAD_UTF8)
-            return false;
+        do { /* such characters come in runs */
+            i += str_utf8_next(s, i, &cp);
+            if (cp == STR_BAD_UTF8)
+                return false;
+        } while (i < s.len && (signed char)s.p[i] < 0);
     }
     return true;
 }

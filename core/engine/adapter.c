@@ -307,6 +307,9 @@ apply_session(struct adapter *a, struct store_packet *p)
     case STORE_NOOP:
         s->ops->on_noop(s);
         return;
+    case STORE_PONG:
+        deliver(a, s, p);
+        return;
     case STORE_CONNECT:
         apply_connect(a, s, p);
         deliver(a, s, p);
@@ -359,6 +362,7 @@ adapter_apply(struct adapter *a, struct store_packet *p)
         return;
     case STORE_CLOSE:
     case STORE_NOOP:
+    case STORE_PONG:
     case STORE_WAKE:
         return;
     }

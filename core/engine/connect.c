@@ -42,8 +42,11 @@ connect_error(struct work *w, const char *nsp_name, const char *message, const c
 static void
 accept_socket(struct work *w, struct work_socket *k)
 {
-    char reply[64 + RND_ID_LEN];
-    snprintf(reply, sizeof reply, "{\"sid\":\"%s\"}", k->sio_id);
+    struct buf reply;
+    buf_init(&reply);
+    buf_append_z(&reply, "{\"sid\":");
+    buf_append_json(&reply, str_of(k->sio_id), false);
+    buf_append_c(&reply, '}');
     char *data = k->has_data ? json_dumps(k->data, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     struct store_socket_new s = {
         .session_id = w->session_id,
@@ -51,13 +54,15 @@ accept_socket(struct work *w, struct work_socket *k)
         .sio_id = str_of(k->sio_id),
         .data = str_of(data),
         .auth = str_of(k->auth),
-        .reply = str_of(reply),
+        .reply = buf_str(&reply),
+        .due_ms = w->due_ms,
         .now_ms = w->now_ms,
     };
     struct store_unit *u = work_unit(w);
     w->changes_state = true;
     store_unit_socket_create(u, &s);
     free(data);
+    buf_fini(&reply);
     k->socket_id = STORE_NEW_SOCKET(w->n_new++);
     if (k->has_user)
         store_unit_socket_user(u, k->socket_id, str_of(k->user));
@@ -100,6 +105,19 @@ connect_resume(struct work *w, struct work_socket *k, size_t from)
     accept_socket(w, k);
 }
 
+/* A fresh id; revision 3 derives it from the session's (eio3.md 5.5). */
+static void
+make_id(const struct work *w, const char *nsp_name, struct buf *out)
+{
+    char sio_id[RND_ID_LEN + 1];
+    rnd_id(sio_id);
+    if (w->protocol == 3 && strcmp(nsp_name, "/") != 0) {
+        buf_append_z(out, nsp_name);
+        buf_append_c(out, '#');
+    }
+    buf_append_z(out, w->protocol == 3 && w->eio_sid != NULL ? w->eio_sid : sio_id);
+}
+
 void
 connect_begin(struct work *w, struct str nsp_name, struct str auth)
 {
@@ -108,12 +126,33 @@ connect_begin(struct work *w, struct str nsp_name, struct str auth)
     if (app == NULL || work_n_sockets(w) >= (size_t)w->e->cfg->n_nsp_max) {
         connect_error(w, name, "Invalid namespace", NULL);
     } else {
-        char sio_id[RND_ID_LEN + 1];
-        rnd_id(sio_id);
-        struct work_socket *k = work_socket_add(w, 0, name, str_of(sio_id));
+        struct buf sio_id;
+        buf_init(&sio_id);
+        make_id(w, name, &sio_id);
+        struct work_socket *k = work_socket_add(w, 0, name, buf_str(&sio_id));
+        buf_fini(&sio_id);
         k->app = app;
         k->auth = auth.len > 0 ? str_dup(auth) : xstrdup("{}");
         connect_resume(w, k, 0);
     }
     free(name);
+}
+
+void
+connect_main(struct work *w)
+{
+    connect_begin(w, STR("/"), STR("{}"));
+}
+
+void
+connect_auth_of_query(struct buf *b, struct str query)
+{
+    struct buf scratch;
+    struct eio_param params[EIO_PARAMS_MAX];
+    size_t n = 0;
+    buf_init(&scratch);
+    if (eio_query_decode(query, &scratch, params, &n) != RC_OK)
+        n = 0;
+    eio_query_encode_json(b, params, n);
+    buf_fini(&scratch);
 }

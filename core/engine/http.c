@@ -10,7 +10,7 @@
 #include "core/base/log.h"
 #include "core/base/rnd.h"
 #include "core/eio/payload.h"
-#include "core/engine/internal.h"
+#include "core/engine/work.h"
 
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 #define JSON_TYPE "application/json"
@@ -88,11 +88,36 @@ http_answer_empty(struct engine_http *h, int status)
 
 /* ---- handshake ---- */
 
+/* Revision 3: the session joins `/` by itself; its reply is in the answer to the next GET. */
+static void
+join_main(struct engine *e, int64_t session_id, const char *eio_sid)
+{
+    struct partial none = {0};
+    struct work w = {
+        .e = e,
+        .now_ms = clock_now_ms(),
+        .session_id = session_id,
+        .protocol = 3,
+        .transport = EIO_POLLING,
+        .has_transport = true,
+        .eio_sid = eio_sid,
+        .partial = &none,
+    };
+    w.due_ms = session_ping_ms(e->cfg, w.now_ms) + e->cfg->ping_timeout_ms;
+    connect_main(&w);
+    struct store_unit *u = work_unit(&w);
+    w.u = NULL;
+    engine_submit(e, u, NULL, NULL);
+    work_fini(&w);
+}
+
 static void
 on_session(void *arg, const struct store_result *r)
 {
     struct engine_http *h = arg;
     struct engine *e = h->e;
+    if (r->rc == RC_OK && h->request.protocol == 3)
+        join_main(e, r->lease.session_id, h->eio_sid);
     if (r->rc != RC_OK) {
         log_error("engine", "handshake.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
         http_answer_empty(h, 503);

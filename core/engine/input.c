@@ -20,14 +20,27 @@ disconnect(struct work *w, struct work_socket *k)
 }
 
 static void
+join(struct work *w, const struct work_socket *k, const struct sio_packet *p)
+{
+    struct buf auth;
+    buf_init(&auth);
+    if (w->protocol == 3)
+        connect_auth_of_query(&auth, p->query);
+    if (k != NULL && w->protocol == 3 && str_eqz(p->nsp, "/"))
+        ; /* joined by itself */
+    else if (k != NULL)
+        work_close(w, SIO_R_FORCED_SERVER_CLOSE); /* SIO-CONNECT-TWICE */
+    else
+        connect_begin(w, p->nsp, w->protocol == 3 ? buf_str(&auth) : p->body);
+    buf_fini(&auth);
+}
+
+static void
 packet(struct work *w, const struct sio_packet *p, struct str attachments)
 {
     struct work_socket *k = work_socket_find(w, p->nsp);
     if (p->type == SIO_CONNECT) {
-        if (k != NULL)
-            work_close(w, SIO_R_FORCED_SERVER_CLOSE); /* SIO-CONNECT-TWICE */
-        else
-            connect_begin(w, p->nsp, p->body);
+        join(w, k, p);
         return;
     }
     if (k == NULL || p->type == SIO_CONNECT_ERROR) { /* SIO-NSP-UNKNOWN */

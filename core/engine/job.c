@@ -100,6 +100,7 @@ load_session(struct work *w)
         w->protocol = s.protocol;
         w->transport = s.is_websocket ? EIO_WEBSOCKET : EIO_POLLING;
         w->has_transport = !s.is_closed;
+        w->due_ms = s.is_websocket ? 0 : s.ping_ms + w->e->cfg->ping_timeout_ms;
     }
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }

@@ -17,6 +17,7 @@
 #include "core/base/log.h"
 #include "core/eio/payload.h"
 #include "core/engine/internal.h"
+#include "core/sio/json.h"
 
 #define UPGRADE_NOOP_MS 100
 #define HOLD_MAX_MS 25000
@@ -47,19 +48,54 @@ append_plain(struct engine_http *h, struct buf *b, size_t *n, enum eio_type type
     eio_payload_append(b, h->session.protocol, (*n)++, &p);
 }
 
+static struct frame *
+frames_of(struct engine_http *h, struct store_packet *p)
+{
+    const struct nsp *nsp = p->nsp_id != 0 ? engine_nsp(h->e, p->nsp_id) : NULL;
+    return wire_frames(p, nsp ? nsp->name : STR("/"), engine_form(h->session.protocol));
+}
+
+/* Revision 3: a batch with binary in it goes in the binary framing, unless the session was opened with b64=1. */
+static bool
+needs_octets(struct engine_http *h)
+{
+    struct str json, remote, query, b64;
+    enum sio_json_kind kind;
+    bool has_binary = false;
+    for (size_t i = 0; i < h->due.n && h->session.protocol == 3 && h->jsonp == NULL; i++)
+        has_binary |= wire_has_binary(frames_of(h, h->due.p[i]));
+    return has_binary && store_read_handshake(h->e->store, h->session.session_id, &json, &remote) == RC_OK &&
+           sio_json_member(json, "query", &kind, &query) == RC_OK && sio_json_member(query, "b64", &kind, &b64) != RC_OK;
+}
+
+static void
+send_octets(struct engine_http *h)
+{
+    struct buf b;
+    struct eio_packet close = {.type = EIO_CLOSE};
+    buf_init(&b);
+    for (size_t i = 0; i < h->due.n; i++)
+        wire_payload_append_octets(&b, frames_of(h, h->due.p[i]));
+    if (h->is_close)
+        eio_payload_append_octets(&b, &close);
+    http_answer(h, 200, "application/octet-stream", buf_str(&b), false);
+    buf_fini(&b);
+}
+
 static void
 send_answer(struct engine_http *h)
 {
     struct buf b;
     size_t n = 0;
     bool can_compress = false;
-    enum wire_form form = engine_form(h->session.protocol);
+    if (needs_octets(h)) {
+        send_octets(h);
+        return;
+    }
     buf_init(&b);
     for (size_t i = 0; i < h->due.n; i++) {
-        struct store_packet *p = h->due.p[i];
-        const struct nsp *nsp = p->nsp_id != 0 ? engine_nsp(h->e, p->nsp_id) : NULL;
-        wire_payload_append(&b, form, &n, wire_frames(p, nsp ? nsp->name : STR("/"), form));
-        can_compress |= !p->is_plain;
+        wire_payload_append(&b, engine_form(h->session.protocol), &n, frames_of(h, h->due.p[i]));
+        can_compress |= !h->due.p[i]->is_plain;
     }
     if (h->is_ping)
         append_plain(h, &b, &n, EIO_PING);

@@ -64,10 +64,13 @@ one_packet(struct work *w, const struct store_session *s, const struct eio_packe
         return;
     case EIO_PONG:
     case EIO_PING:
-        if ((p->type == EIO_PONG) == (s->protocol == 4))
-            beat(w, s, true);
-        else
+        if ((p->type == EIO_PONG) != (s->protocol == 4)) {
             work_close(w, SIO_R_TRANSPORT_ERROR); /* EIO-HEARTBEAT-DIRECTION */
+            return;
+        }
+        beat(w, s, true);
+        if (s->protocol == 3) /* EIO3-PONG: whoever holds the session's GET answers */
+            work_send_session(w, NULL, store_packet_create(STORE_PONG, STR_NONE, STR_NONE));
         return;
     case EIO_CLOSE:
         work_close(w, SIO_R_TRANSPORT_CLOSE);
@@ -100,30 +103,6 @@ payload(struct work *w, const struct engine_http *h, struct str body)
 }
 
 static enum rc
-load_partial(struct engine *e, const struct store_session *s, struct partial *part)
-{
-    struct str text, attachments;
-    if (!s->has_partial)
-        return RC_OK;
-    enum rc rc = store_read_partial(e->store, s->session_id, &text, &attachments);
-    if (rc != RC_OK)
-        return rc == RC_NOTFOUND ? RC_OK : rc;
-    buf_append_str(&part->text, text);
-    buf_append_str(&part->attachments, attachments);
-    struct sio_limits limits = {e->cfg->n_attachments_max, e->cfg->json_depth_max, e->cfg->event_name_bytes_max,
-                                s->protocol == 3};
-    struct sio_packet p;
-    if (sio_packet_decode(buf_str(&part->text), &limits, &p) != RC_OK)
-        return RC_OK; /* written by a program with other limits: what follows is judged as it comes */
-    part->n_owed = p.n_attachments;
-    size_t pos = 0;
-    struct str a;
-    while (store_packet_attachment(buf_str(&part->attachments), &pos, &a) == RC_OK)
-        part->n_owed--;
-    return RC_OK;
-}
-
-static enum rc
 handle(struct engine_http *h, struct str body)
 {
     struct engine *e = h->e;
@@ -135,12 +114,14 @@ handle(struct engine_http *h, struct str body)
         .protocol = h->session.protocol,
         .transport = EIO_POLLING,
         .has_transport = true,
+        .eio_sid = h->eio_sid,
+        .due_ms = h->session.ping_ms + e->cfg->ping_timeout_ms,
         .partial = &part,
         .guard = add_guard,
         .guard_id = h->session.session_id,
         .guard_gen = h->session.post_gen,
     };
-    enum rc rc = load_partial(e, &h->session, &part);
+    enum rc rc = partial_load(&part, e, &h->session);
     if (rc == RC_OK)
         rc = work_load_sockets(&w);
     if (rc == RC_OK) {

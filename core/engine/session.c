@@ -135,7 +135,7 @@ static void
 consider(void *arg, struct store_packet *p)
 {
     struct load *l = arg;
-    if (p->kind > STORE_BINARY_ACK || p->is_volatile || p->seq <= l->cursor_seq)
+    if (!store_kind_is_sent(p->kind) || p->is_volatile || p->seq <= l->cursor_seq)
         return;
     if (p->to_kind == STORE_TO_SESSION) {
         if (p->to_id == l->s->session_id)

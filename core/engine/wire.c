@@ -56,6 +56,8 @@ append_attachments(struct frame *head, struct str attachments, enum wire_form fo
 static struct frame *
 encode(const struct store_packet *p, struct str nsp, enum wire_form form)
 {
+    if (p->kind == STORE_PONG)
+        return frame_of(STR("3"));
     struct buf b;
     buf_init(&b);
     buf_append_c(&b, '0' + EIO_MESSAGE);
@@ -81,7 +83,7 @@ encode(const struct store_packet *p, struct str nsp, enum wire_form form)
 struct frame *
 wire_frames(struct store_packet *p, struct str nsp, enum wire_form form)
 {
-    if (p->kind > STORE_BINARY_ACK)
+    if (!store_kind_is_sent(p->kind))
         return NULL;
     struct wire *w = p->wire;
     if (w == NULL) {
@@ -94,6 +96,26 @@ wire_frames(struct store_packet *p, struct str nsp, enum wire_form form)
     return w->forms[form];
 }
 
+bool
+wire_has_binary(const struct frame *f)
+{
+    while (f != NULL && !f->is_binary)
+        f = f->next;
+    return f != NULL;
+}
+
+void
+wire_payload_append_octets(struct buf *b, const struct frame *f)
+{
+    for (; f != NULL; f = f->next) {
+        struct eio_packet p = {.type = EIO_MESSAGE, .is_binary = f->is_binary};
+        if (!f->is_binary)
+            p.type = (enum eio_type)(f->data[0] - '0');
+        p.data = str_slice((struct str){f->data, f->len}, 1, f->len);
+        eio_payload_append_octets(b, &p);
+    }
+}
+
 void
 wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f)
 {
@@ -102,17 +124,8 @@ wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct 
         struct str data = {f->data, f->len};
         if (!f->is_binary)
             p.type = (enum eio_type)(f->data[0] - '0');
-        p.data = f->is_binary && form != WIRE_V3 ? data : str_slice(data, 1, data.len);
+        p.data = f->is_binary && form == WIRE_V4 ? data : str_slice(data, 1, data.len);
         eio_payload_append(b, form == WIRE_V3 ? 3 : 4, *n, &p);
         (*n)++;
     }
-}
-
-size_t
-wire_payload_len(const struct frame *f)
-{
-    size_t len = 0;
-    for (; f != NULL; f = f->next)
-        len += f->is_binary ? (f->len + 2) / 3 * 4 + 16 : f->len + 16;
-    return len;
 }

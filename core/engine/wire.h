@@ -20,7 +20,8 @@ enum wire_form {
 struct frame *wire_frames(struct store_packet *p, struct str nsp, enum wire_form form);
 /* Appends a chain to a polling payload; *n counts the packets in it. */
 void wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f);
-/* Bytes that this chain takes in a payload, at most. */
-size_t wire_payload_len(const struct frame *f);
+/* Revision 3: is a binary packet in it, and the framing for a batch with one (eio3.md 3.2). */
+bool wire_has_binary(const struct frame *f);
+void wire_payload_append_octets(struct buf *b, const struct frame *f);
 
 #endif

@@ -16,6 +16,30 @@ partial_fini(struct partial *p)
     p->n_owed = 0;
 }
 
+enum rc
+partial_load(struct partial *part, struct engine *e, const struct store_session *s)
+{
+    struct str text, attachments;
+    if (!s->has_partial)
+        return RC_OK;
+    enum rc rc = store_read_partial(e->store, s->session_id, &text, &attachments);
+    if (rc != RC_OK)
+        return rc == RC_NOTFOUND ? RC_OK : rc;
+    buf_append_str(&part->text, text);
+    buf_append_str(&part->attachments, attachments);
+    struct sio_limits limits = {e->cfg->n_attachments_max, e->cfg->json_depth_max, e->cfg->event_name_bytes_max,
+                                s->protocol == 3};
+    struct sio_packet p;
+    if (sio_packet_decode(buf_str(&part->text), &limits, &p) != RC_OK)
+        return RC_OK; /* written by a program with other limits: what follows is judged as it comes */
+    part->n_owed = p.n_attachments;
+    size_t pos = 0;
+    struct str a;
+    while (store_packet_attachment(buf_str(&part->attachments), &pos, &a) == RC_OK)
+        part->n_owed--;
+    return RC_OK;
+}
+
 static void
 socket_free(struct work_socket *k)
 {

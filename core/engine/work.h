@@ -39,6 +39,8 @@ struct partial {
     bool is_changed;
 };
 void partial_fini(struct partial *p);
+/* What the session had received when its last POST ended: it may go on in another process, or over WebSocket. */
+MUST_CHECK enum rc partial_load(struct partial *p, struct engine *e, const struct store_session *s);
 
 struct work_direct { /* a packet on the short way */
     struct store_packet *p;
@@ -52,6 +54,8 @@ struct work {
     int protocol;
     enum eio_transport transport;
     bool has_transport;    /* the session is still open */
+    const char *eio_sid;   /* SECRET; revision 3: part of the socket ids */
+    int64_t due_ms;        /* polling: death by heartbeat, which counts once a namespace was joined; 0: WebSocket */
     struct work_socket *sockets;
     const struct sub *sub; /* WebSocket: its sockets, looked up when asked for; else NULL */
     size_t n_new;          /* sockets created by this unit */
@@ -88,6 +92,10 @@ void input_message(struct work *w, bool is_binary, struct str data);
 
 /* ---- connect.c ---- */
 void connect_begin(struct work *w, struct str nsp_name, struct str auth);
+/* Revision 3: a new session joins `/` by itself (eio3.md 5.3). */
+void connect_main(struct work *w);
+/* The query of a namespace (`/x?a=b`) as the auth payload of an old client. */
+void connect_auth_of_query(struct buf *b, struct str query);
 /* Goes on after app_hold: the middleware number `from` and those after it; decision: accept or refuse was called. */
 void connect_resume(struct work *w, struct work_socket *k, size_t from);
 void connect_error(struct work *w, const char *nsp_name, const char *message, const char *data_json);

@@ -58,6 +58,7 @@ struct engine_ws {
     struct timer timer;
     struct later later;
     struct partial *partial;
+    char *eio_sid;       /* SECRET; revision 3 only, owned: part of its socket ids */
     struct message *inbox, **inbox_end;
     size_t n_inbox_bytes;
     enum sio_reason close_reason; /* CLOSED: what the session row gets */
@@ -105,6 +106,7 @@ release(struct engine_ws *w)
     if (w->partial != NULL)
         partial_fini(w->partial);
     free(w->partial);
+    free(w->eio_sid);
     inbox_clear(w);
     *w->at = w->next;
     if (w->next != NULL)
@@ -287,12 +289,14 @@ finish(struct engine_ws *w, struct work *k)
     engine_submit(e, u, k->changes_state ? on_state_done : on_packets_done, w);
 }
 
+/* `p` NULL: nothing was received; a revision 3 session joins `/` by itself. */
 static void
 on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
 {
     if (w->partial == NULL)
         w->partial = xcalloc(1, sizeof *w->partial);
     struct work k = {
+        .eio_sid = w->eio_sid,
         .e = w->e,
         .now_ms = now_ms,
         .session_id = w->sub.session_id,
@@ -306,7 +310,10 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
         .guard_id = w->sub.session_id,
         .guard_gen = w->gen,
     };
-    input_message(&k, p->is_binary, p->data);
+    if (p != NULL)
+        input_message(&k, p->is_binary, p->data);
+    else
+        connect_main(&k);
     finish(w, &k);
     work_fini(&k);
     if (w->partial->n_owed == 0 && w->partial->text.cap == 0) {
@@ -374,6 +381,10 @@ caught_up(struct engine_ws *w)
     enum rc rc = store_read_begin(e->store, &max_seq);
     if (rc == RC_OK) {
         rc = store_read_session_by_id(e->store, w->sub.session_id, &s);
+        if (rc == RC_OK && s.has_partial && w->partial == NULL) {
+            w->partial = xcalloc(1, sizeof *w->partial);
+            rc = partial_load(w->partial, e, &s);
+        }
         if (rc == RC_OK)
             rc = session_load(e, &w->sub, w->cursor_seq, max_seq, &due);
         store_read_end(e->store);
@@ -655,6 +666,8 @@ on_created(void *arg, const struct store_result *r)
     arm(w);
     log_info("engine", "session.open", LOG_I("session", w->sub.session_id), LOG_Z("transport", "websocket"),
              LOG_I("protocol", w->protocol));
+    if (w->protocol == 3)
+        on_message(w, NULL, clock_now_ms());
     if (w->inbox != NULL)
         engine_later(e, &w->later, ws_turn);
 }
@@ -694,6 +707,8 @@ open_session(struct engine_ws *w, const struct engine_request *r, const struct q
     struct buf handshake;
     o->w = w;
     rnd_id(o->eio_sid);
+    if (q->q.protocol == 3)
+        w->eio_sid = xstrdup(o->eio_sid);
     buf_init(&handshake);
     session_handshake_encode(&handshake, r, q->params, q->n);
     plan_ping(w, now_ms);
@@ -737,6 +752,8 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
     } else {
         w->state = WS_WAITING;
         w->sub.session_id = s.session_id;
+        if (q.q.protocol == 3)
+            w->eio_sid = str_dup(q.q.eio_sid);
         timers_arm(&e->timers, &w->timer, clock_now_ms() + e->cfg->upgrade_timeout_ms);
     }
     buf_fini(&q.scratch);

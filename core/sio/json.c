@@ -128,10 +128,12 @@ skip_string(const char *p, const char *end)
         } else if (c < 0x80) {
             p++;
         } else {
-            n = str_utf8_next((struct str){p, (size_t)(end - p)}, 0, &cp);
-            if (cp == STR_BAD_UTF8)
-                return NULL;
-            p += n;
+            do { /* such characters come in runs */
+                n = str_utf8_next((struct str){p, (size_t)(end - p)}, 0, &cp);
+                if (cp == STR_BAD_UTF8)
+                    return NULL;
+                p += n;
+            } while (p < end && (signed char)*p < 0);
         }
     }
 }

@@ -142,9 +142,9 @@ CREATE INDEX i_member_until ON t_member (until_seq) WHERE until_seq IS NOT NULL;
 
 CREATE TABLE t_packet (                         -- the log, append-only; no index but its key (each would cost 5 to 8 times)
     seq            INTEGER PRIMARY KEY AUTOINCREMENT, -- the one order; second half of a client's offset
-    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 6 OR kind BETWEEN 16 AND 21 OR kind = 23),
+    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 6 OR kind BETWEEN 16 AND 23),
                    -- Socket.IO: 0 connect 1 disconnect 2 event 3 ack 4 connect_error 5 binary event 6 binary ack
-                   -- control: 16 join 17 leave 18 lost 19 gone 20 close 21 noop 23 wake; 22 is free
+                   -- control: 16 join 17 leave 18 lost 19 gone 20 close 21 noop 23 wake; Engine.IO: 22 pong
     nsp_id         INTEGER,                     -- NULL: concerns the connection. No foreign key: costs each row
     to_kind        INTEGER NOT NULL DEFAULT 0 CHECK (to_kind BETWEEN 0 AND 4),
                    -- 0 all of nsp, 1 a room, 2 a socket, 3 a session, 4 the union in to_list

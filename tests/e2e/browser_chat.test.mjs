@@ -24,28 +24,42 @@ let ada; // polling only
 let grace; // upgrades to WebSocket
 const mishaps = []; // exceptions in a page, whatever the window
 
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = net.createServer().on('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+// A port that is free with its next twenty, below those that the system gives to clients.
+async function findPort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const near = await Promise.all(Array.from({ length: 21 }, (_, i) => isFree(port + i)));
+    if (near.every(Boolean)) return port;
+  }
+}
+
 // serve.sh writes into run/ beside its own folder: a tree of links gives it one of its own,
 // so that a `make run` in the real one may go on.
 async function startDemo() {
   fs.mkdirSync(folder, { recursive: true });
   for (const name of ['www', 'build']) fs.symlinkSync(`${root}${name}`, `${folder}/${name}`);
-  const port = await new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port: free } = server.address();
-      server.close(() => resolve(free));
-    });
-  });
+  const port = await findPort();
   url = `http://127.0.0.1:${port}/`;
-  let said = '';
   demo = spawn('setpriv', ['--pdeathsig', 'TERM', `${folder}/www/serve.sh`, build],
     { detached: true, env: { ...process.env, PORT: port, APP: '' },
       stdio: ['ignore', 'pipe', 'pipe'] });
   demo.ended = new Promise((resolve) => demo.on('exit', (code, signal) => resolve(signal ?? code)));
-  for (const out of [demo.stdout, demo.stderr]) out.on('data', (text) => { said += text; });
-  await until('the demo to say that it runs', () => {
-    if (demo.exitCode !== null) throw new Error(`www/serve.sh ended: ${said}`);
-    return said.includes('siolite runs.');
-  }, 20_000);
+  let said = '';
+  await within(20_000, 'the demo to say that it runs', new Promise((resolve, reject) => {
+    const hear = (text) => {
+      said += text;
+      if (said.includes('siolite runs.')) resolve();
+    };
+    for (const out of [demo.stdout, demo.stderr]) out.on('data', hear);
+    demo.ended.then((how) => reject(new Error(`www/serve.sh ended (${how}): ${said}`)));
+  }));
 }
 
 // Process ids of one of the demo's programs.
@@ -188,9 +202,9 @@ test('a large picture is made smaller before it is sent', async () => {
 });
 
 test('a small picture arrives as it is, both ways', async () => {
-  await ada.setInputFiles('#file', await picture(ada, 320, 200, 'rgb(200, 90, 40)', 0));
+  await ada.setInputFiles('#file', await picture(ada, 320, 200, 'rgb(80, 60, 100)', 0));
   const seen = await lastPicture(grace, 1);
-  assert.deepEqual([seen.width, seen.height, seen.r, seen.g, seen.b], [320, 200, 200, 90, 40]);
+  assert.deepEqual([seen.width, seen.height, seen.r, seen.g, seen.b], [320, 200, 80, 60, 100]);
   await lastPicture(ada, 1);
   await grace.setInputFiles('#file', await picture(grace, 400, 240, 'rgb(30, 90, 110)', 0));
   const back = await lastPicture(ada, 2);
@@ -246,6 +260,10 @@ test('a newcomer to a room gets its last 20 lines', async () => {
 });
 
 test('a row in the view emit is a headline in both windows', async () => {
+  await say(grace, 'Which of us polls, by the way?');
+  await line(ada, 'Which of us polls, by the way?').waitFor();
+  await say(ada, 'I do. Did you notice?');
+  await line(grace, 'I do. Did you notice?').waitFor();
   sqlite(`INSERT INTO emit(nsp, room, event, args)
     VALUES ('/', 'lobby', 'headline', '["hello from the sqlite3 shell"]')`);
   for (const page of [ada, grace]) {

@@ -256,9 +256,16 @@ for (const transport of ['polling', 'websocket']) {
         const [, head, body] = got.match(/^(\d+)(.*)$/s);
         assert.deepEqual([head, JSON.parse(body)], [answer.match(/^\d+/)[0], JSON.parse(answer.match(/^\d+(.*)$/s)[1])]);
       }
-      await peer.send('3', '3999["x"]', '399999999999999999999["x"]');
-      await peer.expectNothing();
       await peer.close();
+    });
+
+    it('ignores acks that nobody asked for', async () => {
+      for (const packet of ['3', '3["x"]', '3999["x"]', '30[]', '399999999999999999999["x"]', '3999']) {
+        const peer = await connect();
+        await peer.send(packet);
+        await peer.expectNothing();
+        await peer.close();
+      }
     });
 
     it('takes JSON that other parsers stumble over', async () => {
@@ -267,7 +274,8 @@ for (const transport of ['polling', 'websocket']) {
         '1E5', '"\\/"', '{"":{"":null}}', `${'['.repeat(50)}${']'.repeat(50)}`];
       for (const body of bodies) {
         await peer.send(`2["echo",${body}]`);
-        assert.deepEqual(JSON.parse((await peer.next()).slice(1)), ['echo', JSON.parse(body)].map((v) => (v === 0 ? 0 : v)), body);
+        const [, value] = JSON.parse((await peer.next()).slice(1));
+        assert.equal(JSON.stringify(value), JSON.stringify(JSON.parse(body)));
       }
       await peer.send('2["echo",1e400]');
       assert.match(await peer.next(), /^2\["echo",/);

@@ -3,14 +3,14 @@
 // siolite.fcgi as a process: where it listens, how it ends, and that it lives with few descriptors.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { until, within } from '../e2e/lib/wait.mjs';
-import { Connection, engineUri, handshake, poll, PROGRAM, request, Responder } from './lib_fcgi.mjs';
+import { until } from '../e2e/lib/wait.mjs';
+import { engineUri, handshake, poll, PROGRAM, request, Responder } from './lib_fcgi.mjs';
 
 async function using(options, body) {
   const server = await Responder.start(options);
@@ -93,20 +93,42 @@ test('HOST:PORT', async () => {
   await using({ target: { port, host: '127.0.0.1' }, set: { fcgi_listen: `127.0.0.1:${port}` } }, works);
 });
 
-test('fd 0, as lighttpd, spawn-fcgi and systemd give it', async (t) => {
-  const target = path.join(folder(t), 'inherited.sock');
-  const listener = await listening(target);
-  await using({ target, stdin: listener._handle.fd ?? listener }, async (server) => {
-    listener.close();
-    await works(server);
-  }).finally(() => listener.close());
+// As the programs that start others with a listening socket: binds it to the path, makes it descriptor N, then executes.
+const activate = `
+  use POSIX; use Socket; $^F = 9;
+  my ($path, $n, @command) = @ARGV;
+  socket(S, PF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un($path)) && listen(S, 64) || die $!;
+  POSIX::dup2(fileno(S), $n);
+  ($ENV{LISTEN_FDS}, $ENV{LISTEN_PID}) = (1, $$) if $n == 3;
+  exec @command;`;
+
+for (const [n, who] of [[0, 'lighttpd, spawn-fcgi and systemd'], [3, 'systemd with LISTEN_FDS']]) {
+  test(`a listening socket as descriptor ${n}, as ${who} give it`, async (t) => {
+    const target = path.join(folder(t), 'inherited.sock');
+    await using({ target, wrap: ['perl', '-e', activate, target, n] }, async (server) => {
+      await works(server);
+      assert.match(server.log, /process\.start.*inherited\.sock/);
+      assert.equal(await server.signal('SIGTERM'), 0);
+      assert.ok(fs.existsSync(target)); // it is not ours
+    });
+  });
+}
+
+test('descriptor 3 is not for this process if LISTEN_PID names another one', async (t) => {
+  const env = { ...process.env, LISTEN_FDS: '1', LISTEN_PID: '1' };
+  const { code } = await run(['--set', `database=${folder(t)}/x.db`], { env });
+  assert.equal(code, 2);
 });
 
-test('fd 3 of LISTEN_FDS, if LISTEN_PID names this process', async (t) => {
-  const target = path.join(folder(t), 'inherited.sock');
-  const listener = await listening(target);
-  const wrap = ['sh', '-c', 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', 'sh'];
-  await using({ target, wrap, more: [listener._handle.fd ?? listener] }, works).finally(() => listener.close());
+test('under mod_fcgid a poll does not occupy the process for long', async (t) => {
+  const target = path.join(folder(t), '6026.0');
+  await using({ target, wrap: ['perl', '-e', activate, target, 0] }, async (server) => {
+    const first = await server.fetch({ uri: engineUri('') });
+    const { sid: id, maxPayload } = JSON.parse(first.body.slice(1));
+    assert.equal(maxPayload, 100000);
+    const c = await poll(server, id);
+    assert.equal((await c.answer()).body, '6');
+  });
 });
 
 test('without a socket it says what is missing, and status 2', async (t) => {

@@ -116,7 +116,8 @@ export class Sidecar {
   /** SIGTERM, and the exit status. */
   async stop(signal = "SIGTERM") {
     this.child.kill(signal);
-    const end = await within(this.ended, "the end of siolite-ws");
+    const end = await within(this.ended, "the end of siolite-ws", 20000);
+    if (end.code !== 0) console.error(this.log.all.slice(-50).join("\n"));
     rmSync(this.dir, { recursive: true, force: true });
     return end;
   }

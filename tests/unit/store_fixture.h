@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "core/base/log.h"
 #include "store/open.h"
 #include "store/step.h"
 
@@ -90,6 +91,7 @@ fx_on_row(void *arg, int op, const char *schema, const char *table, sqlite3_int6
 FX_UNUSED static void
 fx_open(struct fx *fx)
 {
+    log_set_level(LOG_ERROR);
     (void)snprintf(fx->folder, sizeof fx->folder, "/tmp/siolite-store-XXXXXX");
     assert_non_null(mkdtemp(fx->folder));
     (void)snprintf(fx->file, sizeof fx->file, "%s/siolite.db", fx->folder);
@@ -256,10 +258,85 @@ again:
     fx_exec(p, "COMMIT");
     fx_check(p);
     for (i = 0; i < n; i++) {
-        struct store_result *r = NULL;
-        (void)r;
-        fx_unit_finish(units[i], &outcomes[i]);
+        store_unit_set_done(units[i], fx_copy_outcome, &outcomes[i]);
+        store_unit_finish(units[i]);
+        assert_true(outcomes[i].is_done);
     }
+}
+
+FX_UNUSED static struct fx_outcome
+fx_run(struct fx_process *p, struct store_unit *u)
+{
+    struct fx_outcome o = {0};
+    fx_batch(p, &u, &o, 1);
+    return o;
+}
+
+/* ---- what most tests begin with ---- */
+
+FX_UNUSED static int64_t
+fx_session(struct fx_process *p, const char *eio_sid, bool is_websocket)
+{
+    struct store_unit *u = store_unit_create();
+    struct fx_outcome o;
+    store_unit_session_create(u, &(struct store_session_new){.eio_sid = str_of(eio_sid),
+                                                             .protocol = 4,
+                                                             .is_websocket = is_websocket,
+                                                             .remote = STR("192.0.2.1"),
+                                                             .handshake = STR("{\"a\":1}"),
+                                                             .now_ms = FX_NOW_MS,
+                                                             .ping_ms = FX_NOW_MS + 25000,
+                                                             .due_ms = FX_NOW_MS + 45000,
+                                                             .connect_due_ms = FX_NOW_MS + 45000});
+    o = fx_run(p, u);
+    assert_int_equal(o.rc, RC_OK);
+    return o.lease.session_id;
+}
+
+FX_UNUSED static int64_t
+fx_socket_in(struct fx_process *p, int64_t session_id, const char *sio_id, const char *nsp)
+{
+    struct store_unit *u = store_unit_create();
+    struct fx_outcome o;
+    char pid[64];
+    (void)snprintf(pid, sizeof pid, "pid-%s", sio_id);
+    store_unit_socket_create(u, &(struct store_socket_new){.session_id = session_id,
+                                                           .nsp = str_of(nsp),
+                                                           .sio_id = str_of(sio_id),
+                                                           .recovery_pid = str_of(pid),
+                                                           .reply = STR("{\"sid\":1}"),
+                                                           .now_ms = FX_NOW_MS});
+    o = fx_run(p, u);
+    assert_int_equal(o.rc, RC_OK);
+    assert_int_equal(o.n_sockets, 1);
+    return o.sockets[0];
+}
+
+FX_UNUSED static int64_t
+fx_socket(struct fx_process *p, int64_t session_id, const char *sio_id)
+{
+    return fx_socket_in(p, session_id, sio_id, "/");
+}
+
+/* Targets in '/' as compound literals. */
+#define FX_TO_SOCKET(socket) (&(struct store_target){.nsp = STR("/"), .to = STORE_TO_SOCKET, .id = (socket)})
+#define FX_TO_ALL (&(struct store_target){.nsp = STR("/"), .to = STORE_TO_NSP})
+#define FX_TO_ROOM(name)                                                                            \
+    (&(struct store_target){                                                                        \
+        .nsp = STR("/"), .to = STORE_TO_ROOM, .rooms = (struct str[]){STR(name)}, .n_rooms = 1})
+
+FX_UNUSED static void
+fx_join(struct fx_process *p, int64_t socket_id, const char *room)
+{
+    struct store_unit *u = store_unit_create();
+    store_unit_join(u, FX_TO_SOCKET(socket_id), str_of(room));
+    assert_int_equal(fx_run(p, u).rc, RC_OK);
+}
+
+FX_UNUSED static struct store_packet *
+fx_event(const char *body)
+{
+    return store_packet_create(STORE_EVENT, str_of(body), STR_NONE);
 }
 
 #endif

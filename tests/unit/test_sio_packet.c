@@ -194,6 +194,20 @@ test_placeholders_out_of_range_are_refused(void **state)
         RC_INVALID);
 }
 
+/* The check guards itself where the body was not scanned before. */
+static void
+test_placeholder_check_of_unscanned_text_ends(void **state)
+{
+    struct buf b = {0};
+    (void)state;
+    for (int i = 0; i <= SIO_JSON_DEPTH_MAX; i++)
+        buf_append_c(&b, '[');
+    assert_int_equal(sio_placeholders_check(buf_str(&b), 1), RC_TOOBIG);
+    assert_int_equal(sio_placeholders_check(STR("[\"a"), 1), RC_INVALID);
+    assert_int_equal(sio_placeholders_check(STR("{\"num\":x]}}]"), 1), RC_OK);
+    buf_fini(&b);
+}
+
 static void
 test_reserved_events_are_found_behind_escapes(void **state)
 {
@@ -271,6 +285,7 @@ main(void)
         cmocka_unit_test(test_args_iterate_as_values),
         cmocka_unit_test(test_placeholders_in_range_pass),
         cmocka_unit_test(test_placeholders_out_of_range_are_refused),
+        cmocka_unit_test(test_placeholder_check_of_unscanned_text_ends),
         cmocka_unit_test(test_reserved_events_are_found_behind_escapes),
         cmocka_unit_test(test_reasons_are_spelled_as_on_the_wire),
         cmocka_unit_test(test_stored_reasons_never_change),

@@ -94,10 +94,8 @@ class Program {
     this.ended.then((how) => {
       if (this.child === child && this.isWanted) this.server.failures.push(`${this.name} ended by itself: ${how}`);
     });
-    await until(`${this.name} to listen`, async () => {
-      if (!this.isRunning) throw new Error(`${this.name} ended at its start: ${this.tail()}`);
-      return isListening(this.target);
-    }, 10_000);
+    await until(`${this.name} to listen`, () => !this.isRunning || isListening(this.target), 10_000);
+    if (!this.isRunning) throw new Error(`${this.name} ended at its start: ${this.tail()}`);
   }
 
   signal(signal) {
@@ -203,9 +201,10 @@ class Server {
   }
 }
 
-function lighttpdConf({ port, streamingPort, entryPorts, wsPorts, nFcgi }) {
+function lighttpdConf({ root, port, streamingPort, entryPorts, wsPorts, fcgiTargets }) {
+  const at = (target) => (typeof target === 'number' ? `"host" => "127.0.0.1", "port" => ${target}` : `"socket" => "${target}"`);
   const fcgi = (list) => `fastcgi.server = ( "/socket.io" => ( ${list.map((i) =>
-    `( "socket" => "./f${i}.sock", "check-local" => "disable" )`).join(', ')} ))`;
+    `( ${at(fcgiTargets[i])}, "check-local" => "disable" )`).join(', ')} ))`;
   const proxy = (list) => `proxy.server = ( "" => ( ${list.map((i) =>
     `( "host" => "127.0.0.1", "port" => ${wsPorts[i]} )`).join(', ')} ))`;
   const routes = (f, w, isStreaming) => `
@@ -220,23 +219,23 @@ function lighttpdConf({ port, streamingPort, entryPorts, wsPorts, nFcgi }) {
         ${fcgi(f)}
       }
     }`;
-  const range = (n) => Array.from({ length: n }, (_, i) => i);
-  const socket = (at, f, w, isStreaming = false) => `
-  $SERVER["socket"] == "127.0.0.1:${at}" {${routes(f, w, isStreaming)}
+  const all = [fcgiTargets.map((_, i) => i), wsPorts.map((_, i) => i)];
+  const socket = (on, f, w, isStreaming = false) => `
+  $SERVER["socket"] == "127.0.0.1:${on}" {${routes(f, w, isStreaming)}
   }`;
   return `# Written by tests/e2e/lib/server.mjs
 server.modules = ( "mod_fastcgi", "mod_proxy" )
 server.bind = "127.0.0.1"
 server.port = ${port}
-server.document-root = "."
+server.document-root = "${root}"
 server.max-fds = 8192
 server.errorlog = "./lighttpd-error.log"
 fastcgi.balance = "round-robin"
 proxy.balance = "round-robin"
-$SERVER["socket"] == "127.0.0.1:${port}" {${routes(range(nFcgi), range(wsPorts.length))}
+$SERVER["socket"] == "127.0.0.1:${port}" {${routes(...all)}
 }
-${socket(streamingPort, range(nFcgi), range(wsPorts.length), true)}
-${entryPorts.map((at, i) => socket(at, [i % nFcgi], wsPorts.length > 0 ? [i % wsPorts.length] : [])).join('\n')}
+${socket(streamingPort, ...all, true)}
+${entryPorts.map((on, i) => socket(on, [i % fcgiTargets.length], wsPorts.length > 0 ? [i % wsPorts.length] : [])).join('\n')}
 `;
 }
 
@@ -254,21 +253,23 @@ export async function startServer({ preset = 'main', set = {}, fcgi = 2, ws = 2,
   }
   const folder = path.join(root, 'build/e2e', `${process.pid}-${counter++}`);
   fs.rmSync(folder, { recursive: true, force: true });
-  fs.mkdirSync(folder, { recursive: true });
+  fs.mkdirSync(path.join(folder, 'www'), { recursive: true });
   const server = new Server(folder);
   const nEntries = Math.max(fcgi, ws);
-  const [port, streamingPort, ...others] = await freePorts(2 + nEntries + ws);
-  const entryPorts = others.slice(0, nEntries);
-  const wsPorts = others.slice(nEntries);
+  const [port, streamingPort, ...others] = await freePorts(2 + nEntries + ws + fcgi);
+  const entryPorts = others.splice(0, nEntries);
+  const wsPorts = others.splice(0, ws);
+  // A path of a UNIX socket has some hundred bytes at most.
+  const fcgiTargets = others.map((at, i) => (folder.length < 95 ? path.join(folder, `f${i}.sock`) : at));
   const settings = { database: server.db, app, path: '/socket.io', log_level: process.env.SIOLITE_TEST_LOG ?? 'info',
     ...presets[preset], ...set };
   fs.writeFileSync(path.join(folder, 'siolite.conf'),
     Object.entries(settings).map(([key, value]) => `${key} = ${value}\n`).join(''));
   fs.writeFileSync(path.join(folder, 'lighttpd.conf'),
-    lighttpdConf({ port, streamingPort, entryPorts, wsPorts, nFcgi: fcgi }));
-  server.fcgi = Array.from({ length: fcgi }, (_, i) => new Program(server, `fcgi-${i}`,
-    [path.join(build, 'siolite.fcgi'), '--config', 'siolite.conf', '--set', `fcgi_listen=./f${i}.sock`],
-    path.relative(process.cwd(), path.join(folder, `f${i}.sock`))));
+    lighttpdConf({ root: path.join(folder, 'www'), port, streamingPort, entryPorts, wsPorts, fcgiTargets }));
+  server.fcgi = fcgiTargets.map((target, i) => new Program(server, `fcgi-${i}`,
+    [path.join(build, 'siolite.fcgi'), '--config', 'siolite.conf', '--set',
+      `fcgi_listen=${typeof target === 'number' ? `127.0.0.1:${target}` : target}`], target));
   server.ws = wsPorts.map((at, i) => new Program(server, `ws-${i}`,
     [path.join(build, 'siolite-ws'), '--config', 'siolite.conf', '--set', `ws_listen=127.0.0.1:${at}`], at));
   server.lighttpd = new Program(server, 'lighttpd', [lighttpd(), '-D', '-f', 'lighttpd.conf'], port);

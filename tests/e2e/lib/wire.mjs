@@ -38,7 +38,7 @@ export function request(base, { method = 'GET', path = PATH, query = {}, headers
     });
   });
   const promise = within(30_000, `an answer to ${method} ${options.path}`, answer);
-  promise.abort = () => req.destroy();
+  promise.abort = () => req.socket.resetAndDestroy();
   req.on('close', onEnd(() => req.destroy()));
   promise.sent = new Promise((resolve) => req.on('socket', (socket) =>
     socket.once('connect', () => setImmediate(resolve))));

@@ -1,0 +1,356 @@
+/*
+ * store/store.c, store/prune.c, store/checkpoint.c: the log of several processes as one of them
+ * sees it, and its end that is cut off.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "tests/unit/store_world.h"
+
+#include <sys/stat.h>
+
+static _Atomic int64_t fake_now_ms; /* the store thread reads it, too */
+
+static int64_t
+fake_clock(void)
+{
+    return fake_now_ms;
+}
+
+static int
+set_up_closed(void **state)
+{
+    struct world *w = xcalloc(1, sizeof *w);
+    world_init(w);
+    outsider_start(w);
+    *state = w;
+    return 0;
+}
+
+static int
+set_up(void **state)
+{
+    set_up_closed(state);
+    world_open(*state, STORE_FRONT_WS);
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    world_close(*state);
+    clock_replace(NULL);
+    world_fini(*state);
+    free(*state);
+    return 0;
+}
+
+#define MANY(n) "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " #n ") "
+
+/* Another process with a store, which emits n times, one unit a turn. */
+static pid_t
+start_writer(struct world *w, int n)
+{
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    world_open(w, STORE_FRONT_FCGI);
+    for (int i = 0; i < n; i++) {
+        world_emit(w, "[\"theirs\"]");
+        world_turn(w, 0);
+    }
+    world_settle(w);
+    if (w->n_rows < (size_t)n)
+        _exit(1);
+    world_close(w);
+    _exit(0);
+}
+
+static void
+test_rows_of_all_processes_come_once_in_order(void **state)
+{
+    struct world *w = *state;
+    enum { N = 5000, WRITERS = 3 };
+    pid_t pids[WRITERS];
+    int status;
+    world_open(w, STORE_FRONT_CTL); /* makes the file, before the children start */
+    world_close(w);
+    for (int i = 0; i < WRITERS; i++)
+        pids[i] = start_writer(w, N);
+    world_open(w, STORE_FRONT_WS);
+    int64_t first_seq = store_last_seq(w->st);
+    for (int i = 0; i < N; i++) {
+        world_emit(w, "[\"mine\"]");
+        world_turn(w, 0);
+    }
+    world_settle(w);
+    for (int i = 0; i < WRITERS; i++) {
+        while (waitpid(pids[i], &status, WNOHANG) == 0)
+            world_turn(w, 10);
+        assert_int_equal(status, 0);
+    }
+    for (int i = 0; i < 200 && store_last_seq(w->st) < (WRITERS + 1) * N; i++)
+        world_turn(w, 50);
+    assert_int_equal(store_last_seq(w->st), (WRITERS + 1) * N);
+    assert_int_equal(w->n_rows, (WRITERS + 1) * N - first_seq); /* world_on_packet: ascending */
+    assert_int_equal(w->n_horizons, 0);
+}
+
+static void
+test_much_is_read_in_slices(void **state)
+{
+    struct world *w = *state;
+    size_t before = 0, n_turns = 0;
+    outsider_run(w, MANY(10000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    while (w->n_rows < 10000 && n_turns < 1000) {
+        world_turn(w, 1000);
+        assert_true(w->n_rows - before <= 2000);
+        before = w->n_rows;
+        n_turns++;
+    }
+    assert_int_equal(w->n_rows, 10000);
+}
+
+static void
+test_fence_takes_several_pumps_when_much_waits(void **state)
+{
+    struct world *w = *state;
+    int n_tries = 0;
+    outsider_run(w, MANY(10000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    while (store_fence(w->st) == RC_BUSY && n_tries++ < 1000)
+        world_turn(w, 1000); /* never waits in vain: readable */
+    assert_int_equal(w->n_rows, 10000);
+    assert_true(n_tries > 1);
+}
+
+static void
+test_own_unit_waits_for_rows_of_others(void **state)
+{
+    struct world *w = *state;
+    outsider_run(w, MANY(5000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    world_emit(w, "[\"own\"]");
+    world_settle(w); /* world_on_done checks the rows */
+    assert_int_equal(w->n_rows, 5001);
+    assert_string_equal(w->last_body, "[\"own\"]");
+}
+
+static void
+test_rows_pruned_before_they_were_seen_are_a_horizon(void **state)
+{
+    struct world *w = *state;
+    world_emit(w, "[\"a\"]");
+    world_settle(w);
+    outsider_run(w, "BEGIN IMMEDIATE");
+    outsider_run(w, MANY(100) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    outsider_run(w, "DELETE FROM t_packet WHERE seq <= 50");
+    outsider_run(w, "UPDATE t_meta SET horizon_seq = 50");
+    outsider_run(w, "COMMIT");
+    for (int i = 0; i < 100 && !w->n_horizons; i++)
+        world_turn(w, 50);
+    assert_int_equal(w->n_horizons, 1);
+    assert_int_equal(w->n_rows, 1);
+    assert_int_equal(store_last_seq(w->st), 101);
+    world_emit(w, "[\"b\"]");
+    world_settle(w);
+    assert_int_equal(w->n_rows, 2);
+    assert_int_equal(w->n_horizons, 1);
+}
+
+static int64_t
+count_rows(struct world *w)
+{
+    return world_number(w, "SELECT count(*) FROM t_packet");
+}
+
+/* Time goes on; housekeeping runs. */
+static void
+pass_time(struct world *w, int n_s)
+{
+    for (int i = 0; i < n_s; i++) {
+        fake_now_ms += 1000;
+        store_tick(w->st);
+        for (int j = 0; j < 3; j++)
+            world_turn(w, 3);
+    }
+}
+
+static void
+emit_many(struct world *w, int n)
+{
+    for (int i = 0; i < n; i++) {
+        world_emit(w, "[\"x\"]");
+        if (i % 100 == 0)
+            world_turn(w, 0);
+    }
+    world_settle(w);
+}
+
+static void
+test_what_nobody_needs_is_pruned(void **state)
+{
+    struct world *w = *state;
+    fake_now_ms = clock_now_ms();
+    clock_replace(fake_clock);
+    world_open(w, STORE_FRONT_WS);
+    emit_many(w, 3000);
+    assert_true(count_rows(w) > 2000);
+    for (int i = 0; i < 50 && count_rows(w) > 200; i++)
+        pass_time(w, 1);
+    assert_in_range(count_rows(w), 1, 200);
+    assert_int_equal(world_number(w, "SELECT max(seq) FROM t_packet"), 3000);
+    assert_int_equal(world_number(w, "SELECT horizon_seq + 1 - (SELECT min(seq) FROM t_packet) "
+                                     "FROM t_meta"),
+                     0);
+    world_emit(w, "[\"after\"]");
+    world_settle(w);
+    assert_int_equal(w->seqs[w->n_rows - 1], 3001);
+    assert_int_equal(w->n_horizons, 0);
+}
+
+static void
+test_recovery_window_is_kept(void **state)
+{
+    struct world *w = *state;
+    w->cfg.recovery_ms = 120000;
+    fake_now_ms = clock_now_ms();
+    clock_replace(fake_clock);
+    world_open(w, STORE_FRONT_WS);
+    emit_many(w, 1000);
+    outsider_run(w, MANY(500) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    world_wait_rows(w, 1500);
+    pass_time(w, 60);
+    assert_int_equal(count_rows(w), 1500);
+    emit_many(w, 10);
+    pass_time(w, 90);
+    assert_in_range(count_rows(w), 10, 400); /* also those of the outsider, which know no time */
+}
+
+static void
+test_cursor_of_a_poll_is_kept(void **state)
+{
+    struct world *w = *state;
+    fake_now_ms = clock_now_ms();
+    clock_replace(fake_clock);
+    world_open(w, STORE_FRONT_WS);
+    outsider_run(w, "INSERT INTO t_session (eio_sid) VALUES ('a')");
+    outsider_run(w, "INSERT INTO t_lease (session_id, keep_seq) VALUES (1, 700)");
+    emit_many(w, 2000);
+    pass_time(w, 30);
+    assert_in_range(count_rows(w), 1300, 1400);
+    assert_in_range(world_number(w, "SELECT min(seq) FROM t_packet"), 600, 701);
+    outsider_run(w, "UPDATE t_lease SET keep_seq = NULL");
+    pass_time(w, 30);
+    assert_in_range(count_rows(w), 1, 200);
+}
+
+static void
+test_stopped_process_holds_the_log(void **state)
+{
+    struct world *w = *state;
+    int ready[2];
+    char byte;
+    pid_t pid;
+    assert_int_equal(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        world_open(w, STORE_FRONT_FCGI);
+        if (write(ready[1], "x", 1) != 1)
+            _exit(1);
+        pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    kill(pid, SIGSTOP);
+    fake_now_ms = clock_now_ms();
+    clock_replace(fake_clock);
+    world_open(w, STORE_FRONT_WS);
+    emit_many(w, 1000);
+    pass_time(w, 10);
+    assert_int_equal(count_rows(w), 1000);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    pass_time(w, 20);
+    assert_in_range(count_rows(w), 1, 200);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static void
+test_cap_overrules_all(void **state)
+{
+    struct world *w = *state;
+    w->cfg.log_rows_max = 500;
+    fake_now_ms = clock_now_ms();
+    clock_replace(fake_clock);
+    world_open(w, STORE_FRONT_WS);
+    outsider_run(w, "INSERT INTO t_session (eio_sid) VALUES ('a')");
+    outsider_run(w, "INSERT INTO t_lease (session_id, keep_seq) VALUES (1, 0)");
+    emit_many(w, 3000);
+    pass_time(w, 30);
+    assert_in_range(count_rows(w), 1, 500);
+    assert_true(world_number(w, "SELECT horizon_seq FROM t_meta") >= 2500);
+}
+
+static void
+test_members_go_with_the_horizon(void **state)
+{
+    struct world *w = *state;
+    fake_now_ms = clock_now_ms();
+    clock_replace(fake_clock);
+    world_open(w, STORE_FRONT_WS);
+    outsider_run(w, "INSERT INTO t_session (eio_sid) VALUES ('a')");
+    outsider_run(w, "INSERT INTO t_socket (sio_id, nsp_id, session_id, state) VALUES "
+                    "('open', 1, 1, 0), ('lost', 1, 1, 1)");
+    outsider_run(w, "INSERT INTO t_room (nsp_id, name) VALUES (1, 'r')");
+    outsider_run(w, "INSERT INTO t_member VALUES (1, 1, 1, 10), (1, 1, 20, 1999), (2, 1, 1, 10)");
+    emit_many(w, 2000);
+    pass_time(w, 30);
+    assert_int_equal(world_number(w, "SELECT count(*) FROM t_member WHERE socket_id = 1 AND "
+                                     "until_seq = 10"),
+                     0);
+    assert_int_equal(world_number(w, "SELECT count(*) FROM t_member WHERE socket_id = 2"), 1);
+}
+
+static void
+test_wal_stays_small(void **state)
+{
+    struct world *w = *state;
+    char name[120], body[1001];
+    struct stat st;
+    memset(body, 'x', 1000);
+    body[1000] = 0;
+    w->cfg.synchronous = CFG_SYNC_OFF;
+    world_open(w, STORE_FRONT_WS);
+    for (int i = 0; i < 100000; i++) {
+        world_emit(w, body);
+        if (i % 20 == 0)
+            world_turn(w, store_n_pending(w->st) > 2000 ? 100 : 0);
+    }
+    world_settle(w);
+    snprintf(name, sizeof name, "%s-wal", w->cfg.database);
+    assert_int_equal(stat(name, &st), 0);
+    print_message("# -wal after 100 MB: %d MB\n", (int)(st.st_size >> 20));
+    assert_true(st.st_size < 100 << 20);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_rows_of_all_processes_come_once_in_order,
+                                        set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_much_is_read_in_slices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fence_takes_several_pumps_when_much_waits, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_own_unit_waits_for_rows_of_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rows_pruned_before_they_were_seen_are_a_horizon,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_nobody_needs_is_pruned, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_recovery_window_is_kept, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_cursor_of_a_poll_is_kept, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_stopped_process_holds_the_log, set_up_closed,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_cap_overrules_all, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_members_go_with_the_horizon, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_wal_stays_small, set_up_closed, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
