@@ -33,9 +33,11 @@ enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_FINISH, PHASE_END };
 
 static const size_t FDS_RESERVED = 64; /* for the database, the log, the application */
 static const uint64_t DRAIN_MS = 10000;
-/* mod_fcgid: a poll occupies a process, and a body of more than 131072 bytes is refused.
- */
-static const int64_t MOD_FCGID_HOLD_MS = 1000, MOD_FCGID_PAYLOAD_BYTES = 100000;
+/* Where one request occupies a process (CGI, mod_fcgid) a poll is kept for so long only,
+ * unless `hold` says more. */
+static const int64_t SHORT_HOLD_MS = 1000;
+static const int64_t MOD_FCGID_PAYLOAD_BYTES =
+    100000; /* it refuses bodies of more than 131072 */
 
 static struct {
     uv_loop_t loop;
@@ -216,6 +218,17 @@ start_cgi(void)
                                                              .on_done = on_done});
 }
 
+/* What the configuration leaves to us. */
+static void
+adapt_to_host(bool is_cgi)
+{
+    bool is_mod_fcgid = process.socket.is_mod_fcgid;
+    if ((is_cgi || is_mod_fcgid) && process.cfg.hold_ms < 0)
+        process.cfg.hold_ms = SHORT_HOLD_MS;
+    if (is_mod_fcgid && process.cfg.max_payload_bytes > MOD_FCGID_PAYLOAD_BYTES)
+        process.cfg.max_payload_bytes = MOD_FCGID_PAYLOAD_BYTES;
+}
+
 /* The socket, then the engine: requests may queue up while the database is opened. */
 static int
 start(size_t n_conns_max)
@@ -236,12 +249,7 @@ start(size_t n_conns_max)
         status = EXIT_USAGE;
         goto out;
     }
-    if (process.socket.is_mod_fcgid) {
-        if (process.cfg.hold_ms < 0)
-            process.cfg.hold_ms = MOD_FCGID_HOLD_MS;
-        if (process.cfg.max_payload_bytes > MOD_FCGID_PAYLOAD_BYTES)
-            process.cfg.max_payload_bytes = MOD_FCGID_PAYLOAD_BYTES;
-    }
+    adapt_to_host(is_cgi);
     if (is_cgi)
         o.front = ENGINE_CGI;
     address = str_dup(is_cgi ? STR("cgi") : buf_str(&process.socket.address));

@@ -87,7 +87,7 @@ static bool
 find_param(const struct eio_param *params, size_t n_params, const char *name,
            struct str *value)
 {
-    for (size_t i = 0; i < n_params; i++) {
+    for (size_t i = n_params; i-- > 0;) { /* the last of several counts */
         if (str_eqz(params[i].name, name)) {
             *value = params[i].value;
             return true;

@@ -40,7 +40,7 @@ struct eio_param {
 /* Percent-decodes `query` (no leading '?') in application/x-www-form-urlencoded manner
  * into `scratch` (cleared first; params borrow from it). At most EIO_PARAMS_MAX, more:
  * RC_TOOBIG. Broken percent-escapes stay as they are, as in Node's querystring. A
- * repeated name: the first counts for us, all are kept. */
+ * repeated name: all are kept, the last counts, as in the reference. */
 MUST_CHECK enum rc eio_query_decode(struct str query, struct buf *scratch,
                                     struct eio_param *params, size_t *n_params);
 

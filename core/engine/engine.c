@@ -151,6 +151,13 @@ nsp_of(void *arg, int64_t nsp_id)
     return engine_nsp(arg, nsp_id);
 }
 
+struct frame *
+engine_frames(struct engine *e, struct store_packet *p, enum wire_form form)
+{
+    const struct nsp *nsp = p->nsp_id != 0 ? engine_nsp(e, p->nsp_id) : NULL;
+    return wire_frames(p, nsp ? nsp->name : STR("/"), form);
+}
+
 enum wire_form
 engine_form(int protocol)
 {

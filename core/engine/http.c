@@ -200,6 +200,13 @@ has_bad_bytes(struct str value)
     return false;
 }
 
+static bool
+is_internet_explorer(struct str agent)
+{
+    return memmem(agent.p ? agent.p : "", agent.len, ";MSIE", 5) != NULL ||
+           memmem(agent.p ? agent.p : "", agent.len, "Trident/", 8) != NULL;
+}
+
 /* The checks in the order of the reference; EIO_E_NONE: go on. */
 static enum eio_error
 check(const struct engine *e, const struct engine_request *r, const struct eio_request *q, bool is_origin_ok)
@@ -274,6 +281,8 @@ engine_http_begin(struct engine *e, const struct engine_request *r, engine_answe
     buf_append_z(&headers, "cache-control: no-store\r\n");
     buf_append_z(&headers, e->cfg->extra_headers);
     bool is_origin_ok = origin_check(e->cfg, r, &headers);
+    if (is_internet_explorer(engine_header_get(r, "user-agent")))
+        buf_append_z(&headers, "X-XSS-Protection: 0\r\n"); /* its filter would refuse our answers */
     h->headers = str_dup(buf_str(&headers));
     enum rc rc = eio_query_decode(r->query, &scratch, params, &n_params);
     eio_request_decode(params, rc == RC_OK ? n_params : 0, &h->request);

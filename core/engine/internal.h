@@ -72,6 +72,8 @@ const struct nsp *engine_nsp(struct engine *e, int64_t nsp_id);
 /* Submits; before on_done runs, the jobs that the unit created get their timers. */
 void engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
 enum wire_form engine_form(int protocol);
+/* The frames of a row, borrowed from it. */
+struct frame *engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
 
 /* ---- session.c: what polling and WebSocket share ---- */
 /* Reads the sockets and rooms of a session into `s` (not yet in the index) and the rows that it is due in
@@ -88,6 +90,9 @@ MUST_CHECK enum rc session_load(struct engine *e, struct sub *s, int64_t cursor_
 void session_close(struct engine *e, int64_t session_id, enum sio_reason reason);
 /* When a polling session dies if nothing happens: the earlier of heartbeat and connect deadline. */
 int64_t session_due_ms(const struct cfg *cfg, int64_t ping_ms, int64_t connect_due_ms);
+/* Is that time over (a WebSocket's is its sidecar's business), and why it dies then. */
+bool session_is_dead(const struct store_session *s, int64_t now_ms);
+enum sio_reason session_death(const struct store_session *s, int64_t now_ms);
 /* First ping after `now`; revision 3: the client pings. */
 int64_t session_ping_ms(const struct cfg *cfg, int64_t now_ms);
 /* The JSON of a handshake request, for handlers. */

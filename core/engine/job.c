@@ -105,6 +105,23 @@ load_session(struct work *w)
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
+struct others {
+    struct work *w;
+    int64_t socket_id;
+};
+
+/* The whole connection ends: its other namespaces are told too, before the close. */
+static void
+tell_other(void *arg, const struct store_socket *s)
+{
+    const struct others *o = arg;
+    if (s->socket_id == o->socket_id || s->state != 0)
+        return;
+    char *nsp = str_dup(s->nsp);
+    work_send_session(o->w, nsp, store_packet_create(STORE_DISCONNECT, STR_NONE, STR_NONE));
+    free(nsp);
+}
+
 static enum rc
 run_disconnect(struct job *job, struct work *w, const json_t *args)
 {
@@ -128,10 +145,12 @@ run_disconnect(struct job *job, struct work *w, const json_t *args)
         call_disconnect(w, k, wire);
     const json_t *close = json_object_get(args, "close");
     if ((json_is_true(close) || json_integer_value(close) != 0) && w->has_transport) {
+        struct others o = {w, k->socket_id};
+        rc = store_read_sockets(w->e->store, w->session_id, INT64_MAX, tell_other, &o);
         job->close_id = w->session_id;
         job->close_reason = reason;
     }
-    return RC_OK;
+    return rc;
 }
 
 static enum rc

@@ -51,8 +51,7 @@ append_plain(struct engine_http *h, struct buf *b, size_t *n, enum eio_type type
 static struct frame *
 frames_of(struct engine_http *h, struct store_packet *p)
 {
-    const struct nsp *nsp = p->nsp_id != 0 ? engine_nsp(h->e, p->nsp_id) : NULL;
-    return wire_frames(p, nsp ? nsp->name : STR("/"), engine_form(h->session.protocol));
+    return engine_frames(h->e, p, engine_form(h->session.protocol));
 }
 
 /* Revision 3: a batch with binary in it goes in the binary framing, unless the session was opened with b64=1. */
@@ -230,8 +229,8 @@ on_close(struct sub *s, struct str reason)
 static const struct sub_ops poll_ops = {on_event, on_noop, on_close};
 
 /* When something happens to a parked poll by itself: ping, end of the hold, noops during an upgrade, death. */
-static void
-arm(struct engine_http *h)
+static int64_t
+wake_ms(const struct engine_http *h)
 {
     const struct store_session *s = &h->session;
     int64_t hold_ms = h->e->cfg->hold_ms >= 0 ? h->e->cfg->hold_ms : HOLD_MAX_MS;
@@ -240,16 +239,15 @@ arm(struct engine_http *h)
         due_ms = h->parked_ms + UPGRADE_NOOP_MS;
     if (!s->is_pinged && s->protocol != 3 && s->ping_ms < due_ms)
         due_ms = s->ping_ms;
-    if (s->due_ms < due_ms)
+    if (s->due_ms != 0 && s->due_ms < due_ms)
         due_ms = s->due_ms;
-    timers_arm(&h->e->timers, &h->timer, due_ms);
+    return due_ms;
 }
 
-static enum sio_reason
-death(const struct store_session *s, int64_t now_ms)
+static void
+arm(struct engine_http *h)
 {
-    bool is_late = s->connect_due_ms != 0 && now_ms >= s->connect_due_ms;
-    return is_late ? SIO_R_FORCED_SERVER_CLOSE : SIO_R_PING_TIMEOUT;
+    timers_arm(&h->e->timers, &h->timer, wake_ms(h));
 }
 
 static void
@@ -260,8 +258,19 @@ on_timer(struct timer *t)
     int64_t now_ms = clock_now_ms();
     if (h->state != HTTP_PARKED)
         return;
-    if (now_ms >= s->due_ms) {
-        session_close(h->e, s->session_id, death(s, now_ms)); /* its row comes back and ends this poll */
+    int64_t gen = s->gen;
+    if (store_read_session_by_id(h->e->store, s->session_id, &h->session) != RC_OK) {
+        timers_arm(&h->e->timers, t, now_ms + 1);
+        return;
+    }
+    h->session.gen = gen; /* what we claimed; the rest is as POSTs have left it meanwhile */
+    h->session.reason = STR_NONE;
+    if (session_is_dead(s, now_ms)) {
+        session_close(h->e, s->session_id, session_death(s, now_ms)); /* its row comes back and ends this poll */
+        return;
+    }
+    if (now_ms < wake_ms(h)) {
+        arm(h);
         return;
     }
     if (!s->is_pinged && s->protocol != 3 && now_ms >= s->ping_ms)
@@ -381,8 +390,8 @@ judge(struct engine_http *h, int64_t *dead_id)
         http_answer_empty(h, 500); /* EIO-METHOD-ODD */
     } else if (s->is_websocket) {
         http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
-    } else if (now_ms >= s->due_ms) {
-        session_close(e, s->session_id, death(s, now_ms));
+    } else if (session_is_dead(s, now_ms)) {
+        session_close(e, s->session_id, session_death(s, now_ms));
         http_answer_error(h, EIO_E_SID_UNKNOWN);
     } else if (s->owner_id != 0 && s->owner_id == store_process_id(e->store) && is_releasing(h)) {
         retry(h);

@@ -152,9 +152,10 @@ judge(struct engine_http *h, bool is_too_big)
 {
     struct engine *e = h->e;
     const struct store_session *s = &h->session;
-    if (s->is_closed || clock_now_ms() >= s->due_ms) {
+    int64_t now_ms = clock_now_ms();
+    if (s->is_closed || session_is_dead(s, now_ms)) {
         if (!s->is_closed)
-            session_close(e, s->session_id, SIO_R_PING_TIMEOUT);
+            session_close(e, s->session_id, session_death(s, now_ms));
         http_answer_error(h, EIO_E_SID_UNKNOWN);
     } else if (s->protocol != h->request.protocol || s->is_websocket) {
         http_answer_error(h, EIO_E_BAD_REQUEST);

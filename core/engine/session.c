@@ -242,6 +242,19 @@ session_due_ms(const struct cfg *cfg, int64_t ping_ms, int64_t connect_due_ms)
     return connect_due_ms != 0 && connect_due_ms < due_ms ? connect_due_ms : due_ms;
 }
 
+bool
+session_is_dead(const struct store_session *s, int64_t now_ms)
+{
+    return s->due_ms != 0 && now_ms >= s->due_ms;
+}
+
+enum sio_reason
+session_death(const struct store_session *s, int64_t now_ms)
+{
+    bool is_late = s->connect_due_ms != 0 && now_ms >= s->connect_due_ms;
+    return is_late ? SIO_R_FORCED_SERVER_CLOSE : SIO_R_PING_TIMEOUT;
+}
+
 /* ---- closing ---- */
 
 void

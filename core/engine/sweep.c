@@ -33,10 +33,8 @@ sweep_sessions(struct engine *e, int64_t now_ms)
     if (store_read_due_sessions(e->store, now_ms, SLICE, on_id, &ids) != RC_OK)
         return;
     for (size_t i = 0; i < ids.n; i++) {
-        if (store_read_session_by_id(e->store, ids.p[i], &s) != RC_OK || s.is_closed || now_ms < s.due_ms)
-            continue;
-        bool is_late = s.connect_due_ms != 0 && now_ms >= s.connect_due_ms;
-        session_close(e, s.session_id, is_late ? SIO_R_FORCED_SERVER_CLOSE : SIO_R_PING_TIMEOUT);
+        if (store_read_session_by_id(e->store, ids.p[i], &s) == RC_OK && !s.is_closed && session_is_dead(&s, now_ms))
+            session_close(e, s.session_id, session_death(&s, now_ms));
     }
 }
 

@@ -15,6 +15,8 @@
  * 1. A message is handled only while no unit of this session that changes more than packets waits for its commit, so a
  *    handler sees the effects of the messages before it.
  * 2. Packets go the short way only while no unit of this session is under way, so none overtakes another.
+ * 3. What follows a CONNECT reply leaves in a write of its own, CONNECT_GAP_MS later (`held`). The reference has this gap
+ *    too, by its wait for the drain, and clients that await one message after another rely on it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -32,6 +34,7 @@
 #define CODE_ERROR 1011
 #define CODE_RESTART 1012
 #define DRAIN_SPREAD_MS 1000
+#define CONNECT_GAP_MS 3
 
 enum ws_state { WS_OPENING, WS_WAITING, WS_PROBING, WS_PROBED, WS_UPGRADING, WS_OPEN, WS_CLOSED };
 
@@ -48,14 +51,15 @@ struct engine_ws {
     void *conn;          /* NULL: the front has let go of it */
     enum ws_state state;
     uint8_t protocol;
-    bool is_pinged, is_paused;
+    bool is_pinged, is_extended, is_paused; /* is_extended: the wait for the pong, once */
     uint32_t n_units;       /* under way */
     uint32_t n_state_units; /* of these, those that change more than packets */
     int64_t gen;
     int64_t cursor_seq;     /* UPGRADING: where polling came to */
     int64_t ping_ms, due_ms, connect_due_ms;
     struct sub sub;
-    struct timer timer;
+    struct timer timer, gap_timer; /* gap_timer is armed while packets are held */
+    struct due held;
     struct later later;
     struct partial *partial;
     char *eio_sid;       /* SECRET; revision 3 only, owned: part of its socket ids */
@@ -102,6 +106,8 @@ release(struct engine_ws *w)
         return;
     adapter_leave(&w->e->adapter, &w->sub);
     timers_disarm(&w->e->timers, &w->timer);
+    timers_disarm(&w->e->timers, &w->gap_timer);
+    due_clear(&w->held);
     engine_later_cancel(w->e, &w->later);
     if (w->partial != NULL)
         partial_fini(w->partial);
@@ -165,9 +171,42 @@ static void
 on_event(struct sub *s, struct store_packet *p, struct frame *f)
 {
     struct engine_ws *w = ws_of_sub(s);
-    if (w->conn == NULL || w->state != WS_OPEN || (p->is_volatile && !w->e->ws->is_writable(w->conn)))
+    bool is_held = w->gap_timer.pos != 0;
+    if (w->conn == NULL || w->state != WS_OPEN ||
+        (p->is_volatile && (is_held || !w->e->ws->is_writable(w->conn))))
         return;
+    if (is_held) {
+        due_add(&w->held, p);
+        return;
+    }
     w->e->ws->send(w->conn, f);
+    if (p->kind == STORE_CONNECT)
+        w->connect_due_ms = 0; /* it is not armed again (8.19) */
+    if (p->kind == STORE_CONNECT && w->protocol == 4)
+        timers_arm(&w->e->timers, &w->gap_timer, clock_now_ms() + CONNECT_GAP_MS);
+}
+
+/* The connection ends: what was held goes before. */
+static void
+flush_held(struct engine_ws *w)
+{
+    timers_disarm(&w->e->timers, &w->gap_timer);
+    for (size_t i = 0; i < w->held.n && w->conn != NULL; i++) {
+        w->e->ws->send(w->conn, engine_frames(w->e, w->held.p[i], w->sub.form));
+    }
+    due_clear(&w->held);
+}
+
+static void
+on_gap_end(struct timer *t)
+{
+    struct engine_ws *w = (struct engine_ws *)((char *)t - offsetof(struct engine_ws, gap_timer));
+    struct due held = w->held;
+    w->held = (struct due){0};
+    for (size_t i = 0; i < held.n; i++) { /* a further CONNECT among them holds the rest again */
+        on_event(&w->sub, held.p[i], engine_frames(w->e, held.p[i], w->sub.form));
+    }
+    due_clear(&held);
 }
 
 static void
@@ -191,8 +230,6 @@ static void
 arm(struct engine_ws *w)
 {
     int64_t due_ms = w->is_pinged || w->protocol == 3 ? w->due_ms : w->ping_ms;
-    if (w->connect_due_ms != 0 && w->sub.sockets != NULL)
-        w->connect_due_ms = 0; /* it has joined a namespace */
     if (w->connect_due_ms != 0 && w->connect_due_ms < due_ms)
         due_ms = w->connect_due_ms;
     timers_arm(&w->e->timers, &w->timer, due_ms);
@@ -203,7 +240,7 @@ plan_ping(struct engine_ws *w, int64_t now_ms)
 {
     w->ping_ms = session_ping_ms(w->e->cfg, now_ms);
     w->due_ms = w->ping_ms + w->e->cfg->ping_timeout_ms;
-    w->is_pinged = false;
+    w->is_pinged = w->is_extended = false;
 }
 
 static void
@@ -215,7 +252,7 @@ on_timer(struct timer *t)
         end(w, SIO_R_NONE);
         return;
     }
-    if (w->connect_due_ms != 0 && now_ms >= w->connect_due_ms && w->sub.sockets == NULL) {
+    if (w->connect_due_ms != 0 && now_ms >= w->connect_due_ms) {
         end(w, SIO_R_FORCED_SERVER_CLOSE); /* SIO-CONNECT-TIMEOUT */
         return;
     }
@@ -305,7 +342,7 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
         .has_transport = true,
         .sub = &w->sub,
         .partial = w->partial,
-        .may_go_direct = w->e->cfg->recovery_ms == 0 && w->n_units == 0,
+        .may_go_direct = w->e->cfg->recovery_ms == 0 && w->n_units == 0 && w->gap_timer.pos == 0,
         .guard = add_guard,
         .guard_id = w->sub.session_id,
         .guard_gen = w->gen,
@@ -328,8 +365,10 @@ on_packet(struct engine_ws *w, const struct eio_packet *p)
     int64_t now_ms = clock_now_ms();
     switch (p->type) {
     case EIO_MESSAGE:
-        if (w->is_pinged && w->due_ms < now_ms + w->e->cfg->ping_timeout_ms)
+        if (w->is_pinged && !w->is_extended) {
+            w->is_extended = true;
             w->due_ms = now_ms + w->e->cfg->ping_timeout_ms; /* the timer looks again when it fires */
+        }
         on_message(w, p, now_ms);
         return;
     case EIO_PONG:
@@ -379,6 +418,7 @@ caught_up(struct engine_ws *w)
     struct store_session s = {0};
     int64_t max_seq;
     enum rc rc = store_read_begin(e->store, &max_seq);
+    adapter_leave(&e->adapter, &w->sub);
     if (rc == RC_OK) {
         rc = store_read_session_by_id(e->store, w->sub.session_id, &s);
         if (rc == RC_OK && s.has_partial && w->partial == NULL) {
@@ -399,8 +439,7 @@ caught_up(struct engine_ws *w)
         w->state = WS_OPEN;
         adapter_enter(&e->adapter, &w->sub);
         for (size_t i = 0; i < due.n; i++) {
-            const struct nsp *nsp = due.p[i]->nsp_id != 0 ? engine_nsp(e, due.p[i]->nsp_id) : NULL;
-            e->ws->send(w->conn, wire_frames(due.p[i], nsp ? nsp->name : STR("/"), w->sub.form));
+            e->ws->send(w->conn, engine_frames(e, due.p[i], w->sub.form));
         }
         struct store_unit *u = store_unit_create();
         store_unit_caught_up(u, w->sub.session_id, w->gen, max_seq);
@@ -506,12 +545,17 @@ take(struct engine_ws *w, bool is_binary, struct str data)
         return false;
     if (w->state == WS_CLOSED) /* the fence brought its end */
         return true;
-    if (eio_packet_decode(w->protocol, is_binary, data, &p) != RC_OK)
+    struct buf scratch; /* base64 of revision 3 clients that take no binary */
+    buf_init(&scratch);
+    enum rc rc = w->protocol == 3 ? eio_packet_decode_base64(3, is_binary, data, &scratch, &p)
+                                  : eio_packet_decode(w->protocol, is_binary, data, &p);
+    if (rc != RC_OK)
         end(w, SIO_R_PARSE_ERROR);
     else if (w->state == WS_OPEN)
         on_packet(w, &p);
     else
         on_upgrade_packet(w, &p);
+    buf_fini(&scratch);
     return true;
 }
 
@@ -522,6 +566,7 @@ ws_turn(struct later *l)
     if (w->state == WS_CLOSED) {
         adapter_leave(&w->e->adapter, &w->sub);
         timers_disarm(&w->e->timers, &w->timer);
+        flush_held(w);
         close_conn(w, w->e->is_draining ? CODE_RESTART : CODE_NORMAL);
         release(w);
         return;
@@ -742,6 +787,7 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
     w->sub.ops = &ws_ops;
     w->sub.form = engine_form(q.q.protocol);
     w->timer.fn = on_timer;
+    w->gap_timer.fn = on_gap_end;
     if (!q.q.has_eio_sid) {
         w->state = WS_OPENING;
         open_session(w, r, &q);
@@ -754,6 +800,8 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
         w->sub.session_id = s.session_id;
         if (q.q.protocol == 3)
             w->eio_sid = str_dup(q.q.eio_sid);
+        w->sub.from_seq = store_last_seq(e->store);
+        adapter_enter(&e->adapter, &w->sub); /* without sockets: it only hears of the session's end */
         timers_arm(&e->timers, &w->timer, clock_now_ms() + e->cfg->upgrade_timeout_ms);
     }
     buf_fini(&q.scratch);

@@ -100,8 +100,11 @@ decode_ack_id(struct str *rest, struct sio_packet *p)
         i++;
     p->has_ack_id = i > 0;
     if (i > from &&
-        str_to_int(str_slice(*rest, from, i), 0, ACK_ID_MAX, &p->ack_id) != RC_OK)
-        return RC_INVALID;
+        str_to_int(str_slice(*rest, from, i), 0, ACK_ID_MAX, &p->ack_id) != RC_OK) {
+        if (p->type != SIO_ACK && p->type != SIO_BINARY_ACK)
+            return RC_INVALID;
+        p->has_ack_id = false; /* nobody asked with such an id: ignored, as any unknown one */
+    }
     while (i < n && is_id_space(z[i]))
         i++;
     if (i < n && is_digit(z[i])) {

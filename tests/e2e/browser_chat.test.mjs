@@ -295,6 +295,8 @@ test('a lost connection is shown, and regained without a gap', async () => {
   await line(ada, 'I am back.').waitFor();
   assert.equal(await line(grace, 'Said while Grace was away.').count(), 1);
   await transport(ada, 'polling');
+  await until('both sidecars to be started again', () => pidsOf('siolite-ws')
+    .every((pid) => !pids.includes(pid) && process.kill(pid, 0)));
 });
 
 test('on a phone the page fits, and its side is a drawer', async () => {

@@ -235,7 +235,7 @@ export class Responder {
 
   // So many polls are held by this process.
   parked(n) {
-    return until(`${n} parked polls`, async () => Number(await this.sql('SELECT count(*) FROM t_lease WHERE owner_id IS NOT NULL')) === n, 20000);
+    return until(`${n} parked polls`, async () => Number(await this.sql('SELECT count(*) FROM t_lease WHERE owner_id IS NOT NULL AND state = 0')) === n, 20000);
   }
 
   pss() {

@@ -19,7 +19,7 @@ test("messages of all sizes around the limits of headers and buffers come back w
   for (const n of [0, 1, 100, 125, 126, 127, 1000, 1024, 1040, 4096, 65500, 65522, 65523, 65536, 70000, 99000]) {
     const text = "x".repeat(n);
     peer.send(message(text));
-    assert.equal((await peer.until(/message-back/)).text, back(text));
+    assert.ok((await peer.until(/message-back/)).text === back(text), `${n} letters`);
   }
   peer.destroy();
 });
@@ -38,7 +38,7 @@ test("a message in fragments, with pings between them, is one message", async ()
   peer.write(...frames);
   const pong = await peer.frame();
   const first = pong.opcode === OP.pong ? await peer.message() : { text: pong.payload.toString() };
-  assert.equal(first.text, back("grüße 😀 ".repeat(500)));
+  assert.ok(first.text === back("grüße 😀 ".repeat(500)));
   peer.destroy();
 });
 

@@ -16,6 +16,7 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
 import { build, closeConnections, root } from './npm.mjs';
@@ -66,6 +67,19 @@ export function isListening(target) {
     const socket = typeof target === 'number' ? net.connect(target, '127.0.0.1') : net.connect(target);
     socket.on('connect', () => { socket.destroy(); resolve(true); });
     socket.on('error', () => resolve(false));
+  });
+}
+
+// What a request without transport is refused with.
+function refusal(url, headers = {}) {
+  return new Promise((resolve, reject) => {
+    const req = http.get(`${url}/socket.io/?EIO=4`, { agent: false, headers }, (res) => {
+      let text = '';
+      res.on('data', (data) => (text += data));
+      res.on('end', () => resolve(text));
+    });
+    req.on('error', reject);
+    req.setTimeout(2000, () => req.destroy(new Error('no answer within 2 s')));
   });
 }
 
@@ -165,6 +179,19 @@ class Server {
     process.on('exit', (this.onExit = () => this.killAll()));
   }
 
+  // Until lighttpd lets requests through again; it does not look at a program that was away
+  // before a second is over.
+  async ready() {
+    for (const url of [this.url, this.streaming, ...this.entries]) {
+      await until(`${url} to answer`, async () => (await refusal(url)).startsWith('{"code":0,'));
+      await until(`${url} to answer upgrades`, async () => {
+        const text = await refusal(url, { Connection: 'Upgrade', Upgrade: 'websocket',
+          'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'c2lvbGl0ZSBzaW9saXRlIQ==' });
+        return text === 'Transport unknown';
+      });
+    }
+  }
+
   killAll() {
     for (const program of this.programs) {
       program.isWanted = false;
@@ -204,9 +231,9 @@ class Server {
 function lighttpdConf({ root, port, streamingPort, entryPorts, wsPorts, fcgiTargets }) {
   const at = (target) => (typeof target === 'number' ? `"host" => "127.0.0.1", "port" => ${target}` : `"socket" => "${target}"`);
   const fcgi = (list) => `fastcgi.server = ( "/socket.io" => ( ${list.map((i) =>
-    `( ${at(fcgiTargets[i])}, "check-local" => "disable" )`).join(', ')} ))`;
+    `( ${at(fcgiTargets[i])}, "check-local" => "disable", "disable-time" => 0 )`).join(', ')} ))`;
   const proxy = (list) => `proxy.server = ( "" => ( ${list.map((i) =>
-    `( "host" => "127.0.0.1", "port" => ${wsPorts[i]} )`).join(', ')} ))`;
+    `( "host" => "127.0.0.1", "port" => ${wsPorts[i]}, "disable-time" => 0 )`).join(', ')} ))`;
   const routes = (f, w, isStreaming) => `
     $HTTP["request-method"] ${isStreaming ? '=~ "."' : '== "GET"'} {
       server.stream-request-body = 1

@@ -1,0 +1,172 @@
+/*
+ * The store alone: units of one packet each, n at a time, through the thread and back.
+ *
+ *   bench_store [FOLDER [SECONDS]]     prints a line a case
+ *
+ * A case submits n units, waits until all are done, and again: so a commit carries n rows, and
+ * the loop sleeps while the thread works (closed loop).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "store/unit.h"
+
+enum { SAMPLES_MAX = 1000000 };
+
+struct bench {
+    struct store *st;
+    size_t n_rows, n_done;
+    struct str body;
+    bool is_fenced;
+};
+
+static void
+on_packet(void *arg, struct store_packet *p)
+{
+    (void)p;
+    ((struct bench *)arg)->n_rows++;
+}
+
+static void
+on_done(void *arg, const struct store_result *r)
+{
+    if (r->rc != RC_OK) {
+        fprintf(stderr, "unit: %s\n", r->error);
+        exit(1);
+    }
+    ((struct bench *)arg)->n_done++;
+}
+
+static void
+submit(struct bench *b, const struct store_target *t)
+{
+    struct store_unit *u = store_unit_create();
+    if (b->is_fenced && store_fence(b->st) != RC_OK)
+        store_pump(b->st);
+    store_unit_packet(u, t, store_packet_create(STORE_EVENT, b->body, STR_NONE));
+    store_unit_submit(b->st, u, on_done, b);
+}
+
+static void
+settle(struct bench *b)
+{
+    struct pollfd fd = {.fd = store_fd(b->st), .events = POLLIN};
+    store_flush(b->st);
+    while (store_n_pending(b->st)) {
+        poll(&fd, 1, 1000);
+        store_pump(b->st);
+    }
+}
+
+static void
+on_session(void *arg, const struct store_result *r)
+{
+    *(int64_t *)arg = r->lease.session_id;
+}
+
+static int64_t
+create_session(struct bench *b)
+{
+    struct store_session_new s = {.eio_sid = STR("bench"), .protocol = 4, .is_websocket = true};
+    struct store_unit *u = store_unit_create();
+    int64_t session_id = 0;
+    s.now_ms = clock_now_ms();
+    s.handshake = STR("{}");
+    store_unit_session_create(u, &s);
+    store_unit_submit(b->st, u, on_session, &session_id);
+    settle(b);
+    return session_id;
+}
+
+static double
+cpu_us(void)
+{
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1e6 +
+           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+}
+
+static int
+compare(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+static void
+run(struct bench *b, const char *name, const struct store_target *t, int n, double seconds)
+{
+    static int samples[SAMPLES_MAX];
+    int64_t start_us = clock_now_us(), now_us = start_us, tick_us = start_us;
+    double cpu_start = cpu_us(), units;
+    size_t n_batches = 0;
+    while (now_us - start_us < seconds * 1e6 && n_batches < SAMPLES_MAX) {
+        int64_t before_us = now_us;
+        for (int i = 0; i < n; i++)
+            submit(b, t);
+        settle(b);
+        now_us = clock_now_us();
+        samples[n_batches++] = (int)(now_us - before_us);
+        if (now_us - tick_us > 1000000) {
+            store_tick(b->st);
+            tick_us = now_us;
+        }
+    }
+    qsort(samples, n_batches, sizeof *samples, compare);
+    units = (double)n_batches * n;
+    printf("%-22s n=%-4d %8.0f rows/s  round p50 %5d p99 %5d p99.9 %5d us  cpu %.2f us/row\n", name,
+           n, units / (double)(now_us - start_us) * 1e6, samples[n_batches / 2],
+           samples[n_batches * 99 / 100], samples[n_batches * 999 / 1000],
+           (cpu_us() - cpu_start) / units);
+    fflush(stdout);
+}
+
+int
+main(int argc, char **argv)
+{
+    static const int SIZES[] = {1, 14, 100, 1000};
+    const struct store_target nsp = {.nsp = STR("/"), .to = STORE_TO_NSP};
+    struct store_target session = {.nsp = STR("/"), .to = STORE_TO_SESSION};
+    double seconds = argc > 2 ? atof(argv[2]) : 2;
+    char folder[200], body[101];
+    struct bench b = {0};
+    struct buf err = {0};
+    struct cfg cfg;
+    struct store_options o = {.cfg = &cfg, .front = STORE_FRONT_WS, .address = ""};
+    struct store_hooks hooks = {.arg = &b, .on_packet = on_packet};
+    snprintf(folder, sizeof folder, "%s/siolite-bench-XXXXXX", argc > 1 ? argv[1] : "/var/tmp");
+    if (!mkdtemp(folder) || chdir(folder) != 0) {
+        perror(folder);
+        return 1;
+    }
+    memset(body, 'x', 100);
+    b.body = (struct str){body, 100};
+    cfg_init(&cfg);
+    log_set_level(LOG_ERROR);
+    if (store_open(&b.st, &o, &hooks, &err) != RC_OK) {
+        fprintf(stderr, "%.*s\n", STR_ARG(buf_str(&err)));
+        return 1;
+    }
+    session.id = create_session(&b);
+    for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++)
+        run(&b, "broadcast", &nsp, SIZES[i], seconds);
+    for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++)
+        run(&b, "to a session", &session, SIZES[i], seconds);
+    b.is_fenced = true;
+    run(&b, "broadcast, fenced", &nsp, 14, seconds);
+    store_close(b.st);
+    cfg_fini(&cfg);
+    (void)!system("rm -f siolite.db*");
+    if (chdir("/") == 0)
+        rmdir(folder);
+    return 0;
+}
