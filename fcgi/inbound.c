@@ -66,7 +66,7 @@ collect(struct fcgi_inbound *in, const struct fcgi_piece *piece, struct str *who
 {
     size_t n_free = CONTROL_BYTES_MAX - in->control.len;
     if (piece->is_first && piece->is_last) {
-        *whole = piece->content;
+        *whole = str_slice(piece->content, 0, CONTROL_BYTES_MAX);
         return true;
     }
     buf_append_str(&in->control, str_slice(piece->content, 0, n_free));

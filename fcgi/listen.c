@@ -228,7 +228,7 @@ fcgi_listen_open(struct fcgi_socket *s, const char *address, struct buf *err)
 }
 
 void
-fcgi_listen_close(struct fcgi_socket *s)
+fcgi_listen_hide(struct fcgi_socket *s)
 {
     struct stat st;
     if (s->source == FCGI_LISTEN_OWN && s->inode && s->address.len) {
@@ -237,6 +237,12 @@ fcgi_listen_close(struct fcgi_socket *s)
             unlink(path);
         free(path);
     }
+}
+
+void
+fcgi_listen_close(struct fcgi_socket *s)
+{
+    fcgi_listen_hide(s);
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;

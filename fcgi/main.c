@@ -80,6 +80,7 @@ on_done(void *arg)
 static void
 stop_accepting(void)
 {
+    fcgi_listen_hide(&process.socket); /* nobody new; then who is in the queue */
     if (process.listener)
         fcgi_listener_close(process.listener);
     fcgi_listen_close(&process.socket);
@@ -287,11 +288,6 @@ main(int argc, char **argv)
     fill_standard_fds();
     n_conns_max = raise_limit();
     log_open("siolite.fcgi", LOG_INFO);
-    /* A web server may make arguments of a query string (RFC 3875, 4.4): they are a
-     * stranger's. */
-    if (getenv("GATEWAY_INTERFACE"))
-        argc = 1;
-    cfg_init(&process.cfg);
     status = cfg_main(&process.cfg, "siolite.fcgi", argc, argv);
     if (status >= 0)
         return status;

@@ -54,12 +54,12 @@ header_name(struct fcgi_request *r, struct str variable)
 }
 
 static enum rc
-add_header(struct fcgi_request *r, struct str variable, struct str value)
+add_header(struct fcgi_request *r, struct str name, struct str value)
 {
     if (r->engine.n_headers == FCGI_HEADERS_MAX)
         return RC_TOOBIG;
     r->headers[r->engine.n_headers++] =
-        (struct engine_header){.name = header_name(r, variable), .value = value};
+        (struct engine_header){.name = name, .value = value};
     return RC_OK;
 }
 
@@ -226,23 +226,23 @@ enum rc
 fcgi_request_add(struct fcgi_request *r, struct str name, struct str value)
 {
     if (str_has_prefix(name, STR("HTTP_"))) {
-        struct str header = str_slice(name, 5, name.len);
+        struct str header = header_name(r, str_slice(name, 5, name.len));
         /* CONTENT_* is what the web server vouches for. Proxy: would be taken for a
          * setting by libraries. */
-        if (str_eqz(header, "PROXY") || str_eqz(header, "CONTENT_LENGTH") ||
-            str_eqz(header, "CONTENT_TYPE"))
+        if (str_eqz(header, "proxy") || str_eqz(header, "content-length") ||
+            str_eqz(header, "content-type"))
             return RC_OK;
-        if (str_eqz(header, "ACCEPT_ENCODING"))
+        if (str_eqz(header, "accept-encoding"))
             r->coding = choose_coding(value);
         return add_header(r, header, value);
     }
     if (str_eqz(name, "CONTENT_LENGTH")) {
         if (str_to_int(value, 0, INT64_MAX, &r->content_length) != RC_OK)
             r->content_length = -1; /* "", "-1": some web servers don't know it */
-        return value.len ? add_header(r, name, value) : RC_OK;
+        return value.len ? add_header(r, STR("content-length"), value) : RC_OK;
     }
     if (str_eqz(name, "CONTENT_TYPE"))
-        return value.len ? add_header(r, name, value) : RC_OK;
+        return value.len ? add_header(r, STR("content-type"), value) : RC_OK;
     if (str_eqz(name, "REQUEST_METHOD"))
         r->engine.method = value;
     else if (str_eqz(name, "REQUEST_URI"))

@@ -405,8 +405,7 @@ BEGIN
             THEN RAISE(ABORT, 'kick.is_close: must be 0 or 1')
         END;
     INSERT INTO t_job (name, socket_id, args)
-        SELECT 'disconnect', s.socket_id,
-               '{"reason":"server namespace disconnect","close":' || coalesce(new.is_close, 0) || '}'
+        SELECT 'kick', s.socket_id, '{"close":' || coalesce(new.is_close, 0) || '}'
         FROM t_socket s JOIN t_nsp n USING (nsp_id)
         WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp);
     INSERT INTO t_control (kind)

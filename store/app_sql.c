@@ -1,14 +1,17 @@
 /*
- * SQL of the application: its own tables (migrations with versions of their own) and named statements. A SELECT runs on
- * the loop's connection, anything else as a step of a unit.
+ * SQL of the application: its own tables (migrations with versions of their own) and
+ * named statements. A SELECT runs on the loop's connection, anything else as a step of a
+ * unit.
  *
- * 1. An application's statement can't leave its unit: transactions, ATTACH and PRAGMA are refused when it is prepared, and
- *    a unit with such a step runs in a SAVEPOINT.
- * 2. None runs longer than DEADLINE_US: it would hold the write lock, or the loop. SQLite rolls back the whole
- *    transaction when it interrupts a write; the batch is then redone without the offender.
+ * 1. An application's statement can't leave its unit: transactions, ATTACH and PRAGMA are
+ * refused when it is prepared, and a unit with such a step runs in a SAVEPOINT.
+ * 2. None runs longer than DEADLINE_US: it would hold the write lock, or the loop. SQLite
+ * rolls back the whole transaction when it interrupts a write; the batch is then redone
+ * without the offender.
  * 3. Its failure is RC_INVALID with SQLite's text; a full disk stays RC_IO.
  *
- * Migrations and additions: loop thread, before units run. Selects: loop thread. Steps: store thread.
+ * Migrations and additions: loop thread, before units run. Selects: loop thread. Steps:
+ * store thread.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,7 +30,7 @@ struct exec_step {
     size_t n_values;
 };
 
-/* ----------------------------------------------------------------------------- running */
+/* ---- running ---- */
 
 static int
 on_progress(void *arg)
@@ -38,7 +41,8 @@ on_progress(void *arg)
 static const char *
 failure_text(struct store_conn *c, enum rc rc, int64_t due_us)
 {
-    if (rc == RC_INVALID && sqlite3_errcode(c->db) == SQLITE_INTERRUPT && clock_now_us() > due_us)
+    if (rc == RC_INVALID && sqlite3_errcode(c->db) == SQLITE_INTERRUPT &&
+        clock_now_us() > due_us)
         return "takes longer than 50 ms";
     return sqlite3_errmsg(c->db);
 }
@@ -106,7 +110,8 @@ read_value(sqlite3_stmt *q, int column, struct store_value *v)
 
 /* Runs a statement under the deadline; `fn` gets its rows and may be NULL. */
 static enum rc
-run_stmt(struct store_conn *c, sqlite3_stmt *q, store_row_fn *fn, void *arg, int64_t *due_us)
+run_stmt(struct store_conn *c, sqlite3_stmt *q, store_row_fn *fn, void *arg,
+         int64_t *due_us)
 {
     int n_columns = sqlite3_column_count(q);
     struct store_value *row = xmalloc((size_t)(n_columns + 1) * sizeof *row);
@@ -126,7 +131,7 @@ run_stmt(struct store_conn *c, sqlite3_stmt *q, store_row_fn *fn, void *arg, int
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-/* --------------------------------------------------------------------------- migrations */
+/* ---- migrations ---- */
 
 static enum rc
 has_version(struct store_conn *c, int version, bool *out)
@@ -206,7 +211,7 @@ store_app_migrate(struct store *st, int version, const char *sql, struct buf *er
     return rc == RC_OK ? end : rc;
 }
 
-/* --------------------------------------------------------------------- named statements */
+/* ---- named statements ---- */
 
 static void
 keep_stmt(struct store_conn *c, const char *name, sqlite3_stmt *q)
@@ -231,8 +236,9 @@ prepare(struct store_conn *c, const char *sql, struct buf *err)
     if (n == SQLITE_OK && q && tail)
         n_more = sqlite3_prepare_v3(c->db, tail, -1, 0, &more, NULL);
     if (n != SQLITE_OK)
-        buf_append_z(err, n == SQLITE_AUTH ? "transactions, ATTACH and PRAGMA are not for it"
-                                           : sqlite3_errmsg(c->db));
+        buf_append_z(err, n == SQLITE_AUTH
+                              ? "transactions, ATTACH and PRAGMA are not for it"
+                              : sqlite3_errmsg(c->db));
     else if (!q)
         buf_append_z(err, "is empty");
     else if (more || n_more != SQLITE_OK)
@@ -246,8 +252,8 @@ prepare(struct store_conn *c, const char *sql, struct buf *err)
 }
 
 static enum rc
-add_stmt(struct store_conn *reader, struct store_conn *writer, const char *name, const char *sql,
-         struct buf *err)
+add_stmt(struct store_conn *reader, struct store_conn *writer, const char *name,
+         const char *sql, struct buf *err)
 {
     sqlite3_stmt *q;
     buf_append_f(err, "statement \"%s\" ", name);
@@ -291,8 +297,8 @@ store_app_add(struct store *st, const char *name, const char *sql, struct buf *e
 }
 
 enum rc
-store_app_select(struct store *st, const char *name, const struct store_value *values, size_t n,
-                 store_row_fn *fn, void *arg, struct buf *err)
+store_app_select(struct store *st, const char *name, const struct store_value *values,
+                 size_t n, store_row_fn *fn, void *arg, struct buf *err)
 {
     struct store_conn *c = store_reader(st);
     sqlite3_stmt *q = find_stmt(c, name);
@@ -316,7 +322,7 @@ store_app_select(struct store *st, const char *name, const struct store_value *v
     return rc;
 }
 
-/* --------------------------------------------------------------------------------- step */
+/* ---- step ---- */
 
 static enum rc
 check_exec(struct store_unit *u, const struct exec_step *s, sqlite3_stmt *q)
@@ -346,12 +352,14 @@ run_exec(struct store_write *w, struct store_unit *u, struct store_step *step)
     bind_values(q, s->values, s->n_values);
     rc = run_stmt(w->conn, q, NULL, NULL, &due_us);
     if (rc != RC_OK)
-        store_step_error(u, "statement \"%s\": %s", s->name, failure_text(w->conn, rc, due_us));
+        store_step_error(u, "statement \"%s\": %s", s->name,
+                         failure_text(w->conn, rc, due_us));
     return rc;
 }
 
 void
-store_unit_exec(struct store_unit *u, const char *name, const struct store_value *values, size_t n)
+store_unit_exec(struct store_unit *u, const char *name, const struct store_value *values,
+                size_t n)
 {
     struct exec_step *s = store_step_add(u, sizeof *s, run_exec, STORE_STEP_RISKY);
     size_t len = strlen(name) + 1;

@@ -150,7 +150,7 @@ store_checkpoint_create(struct store_checkpoint **out, const struct cfg *cfg,
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&c->cond, &attr);
     pthread_condattr_destroy(&attr);
-    if ((rc = store_thread_start(&c->id, run, c)) != RC_OK) {
+    if ((rc = store_thread_start(&c->id, "checkpoint", run, c)) != RC_OK) {
         buf_append_z(err, "no thread");
         goto fail_thread;
     }

@@ -1,11 +1,13 @@
 /*
- * What is done later, once: jobs; questions that wait for answers; and the guards that make a unit's effects happen once.
+ * What is done later, once: jobs; questions that wait for answers; and the guards that
+ * make a unit's effects happen once.
  *
- * 1. A job is done by the unit whose guard deletes it in the generation that it knew. Every change of owner raises the
- *    generation, so of several that try, one commits.
- * 2. A question has its job from the start, due at the deadline. The last answer makes it due now and takes it over, in its
- *    own commit: then the keeper of the timer finds another generation. If the time-out commits first, job, question and
- *    answers are gone and the answer finds nothing.
+ * 1. A job is done by the unit whose guard deletes it in the generation that it knew.
+ * Every change of owner raises the generation, so of several that try, one commits.
+ * 2. A question has its job from the start, due at the deadline. The last answer makes it
+ * due now and takes it over, in its own commit: then the keeper of the timer finds
+ * another generation. If the time-out commits first, job, question and answers are gone
+ * and the answer finds nothing.
  * 3. An answer counts once, and only from a socket that was asked.
  *
  * Run functions: store thread.
@@ -47,7 +49,7 @@ struct claim_step {
     size_t n;
 };
 
-/* ------------------------------------------------------------------------------- guards */
+/* ---- guards ---- */
 
 enum rc
 store_ask_forget(struct store_write *w, int64_t ask_seq)
@@ -103,7 +105,7 @@ store_unit_guard_once(struct store_unit *u, struct str key, int64_t now_ms)
     s->now_ms = now_ms;
 }
 
-/* --------------------------------------------------------------------------------- jobs */
+/* ---- jobs ---- */
 
 /* From the columns of job_take and jobs_claim. */
 static void
@@ -120,8 +122,9 @@ note_job_row(struct store_unit *u, sqlite3_stmt *q)
 }
 
 enum rc
-store_job_create(struct store_write *w, struct store_unit *u, int64_t due_ms, struct str name,
-                 int64_t socket_id, struct str args, int64_t ask_seq, int64_t *job_id)
+store_job_create(struct store_write *w, struct store_unit *u, int64_t due_ms,
+                 struct str name, int64_t socket_id, struct str args, int64_t ask_seq,
+                 int64_t *job_id)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_job_create);
     struct store_job job = {.gen = 1, .due_ms = due_ms, .socket_id = socket_id};
@@ -144,26 +147,12 @@ store_job_create(struct store_write *w, struct store_unit *u, int64_t due_ms, st
     return RC_OK;
 }
 
-enum rc
-store_job_disconnect(struct store_write *w, struct store_unit *u, int64_t socket_id,
-                     struct str reason, bool is_close, int64_t now_ms)
-{
-    struct buf args = {0};
-    enum rc rc;
-    buf_append_z(&args, "{\"reason\":");
-    buf_append_json(&args, reason, false);
-    buf_append_f(&args, ",\"close\":%d}", is_close);
-    rc = store_job_create(w, u, now_ms, STR("disconnect"), socket_id, buf_str(&args), 0, NULL);
-    buf_fini(&args);
-    return rc;
-}
-
 static enum rc
 run_job(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct job_step *s = (struct job_step *)step;
-    return store_job_create(w, u, s->due_ms, s->name, store_step_socket(u, s->socket_id), s->args,
-                            0, NULL);
+    return store_job_create(w, u, s->due_ms, s->name, store_step_socket(u, s->socket_id),
+                            s->args, 0, NULL);
 }
 
 void
@@ -177,7 +166,7 @@ store_unit_job(struct store_unit *u, int64_t due_ms, struct str name, int64_t so
     s->args = store_step_copy(u, args.len ? args : STR("null"));
 }
 
-/* ------------------------------------------------------------------------------ asking */
+/* ---- asking ---- */
 
 static enum rc
 expect_answers(struct store_write *w, int64_t ask_seq, const int64_t *ids, size_t n)
@@ -205,8 +194,8 @@ create_ask(struct store_write *w, int64_t seq, int64_t job_id, size_t n_expected
 }
 
 static enum rc
-create_ask_job(struct store_write *w, struct store_unit *u, const struct ask_step *s, int64_t seq,
-               int64_t *job_id)
+create_ask_job(struct store_write *w, struct store_unit *u, const struct ask_step *s,
+               int64_t seq, int64_t *job_id)
 {
     struct buf args = {0};
     enum rc rc;
@@ -215,8 +204,9 @@ create_ask_job(struct store_write *w, struct store_unit *u, const struct ask_ste
     buf_append_z(&args, ",\"state\":");
     buf_append_str(&args, s->state);
     buf_append_c(&args, '}');
-    rc = store_job_create(w, u, seq ? s->due_ms : w->now_ms, s->name,
-                          store_step_socket(u, s->socket_id), buf_str(&args), seq, job_id);
+    rc =
+        store_job_create(w, u, seq ? s->due_ms : w->now_ms, s->name,
+                         store_step_socket(u, s->socket_id), buf_str(&args), seq, job_id);
     buf_fini(&args);
     return rc;
 }
@@ -268,7 +258,7 @@ store_unit_ask(struct store_unit *u, const struct store_target *t, struct store_
     s->state = store_step_copy(u, state.len ? state : STR("null"));
 }
 
-/* --------------------------------------------------------------------------- answering */
+/* ---- answering ---- */
 
 static enum rc
 take_job(struct store_write *w, struct store_unit *u, int64_t job_id)
@@ -309,7 +299,8 @@ run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_answer_put);
     enum rc rc;
     sqlite3_bind_int64(q, STORE_PARAM_answer_put_ask_seq, s->ask_seq);
-    sqlite3_bind_int64(q, STORE_PARAM_answer_put_socket_id, store_step_socket(u, s->socket_id));
+    sqlite3_bind_int64(q, STORE_PARAM_answer_put_socket_id,
+                       store_step_socket(u, s->socket_id));
     conn_bind_str(q, STORE_PARAM_answer_put_body, s->body);
     store_step_bind_blob(q, STORE_PARAM_answer_put_attachments, s->attachments);
     rc = store_step_change(w, q);
@@ -319,8 +310,8 @@ run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
 }
 
 void
-store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id, struct str body,
-                  struct str attachments)
+store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id,
+                  struct str body, struct str attachments)
 {
     struct answer_step *s = store_step_add(u, sizeof *s, run_answer, 0);
     s->ask_seq = ask_seq;
@@ -329,7 +320,7 @@ store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id, stru
     s->attachments = store_step_copy(u, attachments);
 }
 
-/* ------------------------------------------------------------------------------- claims */
+/* ---- claims ---- */
 
 static enum rc
 run_jobs_claim(struct store_write *w, struct store_unit *u, struct store_step *step)

@@ -161,14 +161,14 @@ store_live_is_alive(const struct store_live *l, int64_t process_id)
 }
 
 enum rc
-store_live_min_seq(struct store_live *l, struct store_conn *c, int64_t *seq)
+store_live_min_seq(struct store_live *l, struct store_conn *c, int64_t own_seq, int64_t *seq)
 {
     sqlite3_stmt *stmt = conn_stmt(c, STORE_STMT_process_seqs);
-    int64_t min = INT64_MAX;
+    int64_t min = own_seq;
     enum rc rc;
     while ((rc = conn_step(stmt)) == RC_OK) {
-        int64_t last_seq = sqlite3_column_int64(stmt, 1);
-        if (last_seq < min && store_live_is_alive(l, sqlite3_column_int64(stmt, 0)))
+        int64_t id = sqlite3_column_int64(stmt, 0), last_seq = sqlite3_column_int64(stmt, 1);
+        if (last_seq < min && id != l->process_id && store_live_is_alive(l, id))
             min = last_seq;
     }
     if (rc != RC_NOTFOUND)

@@ -31,8 +31,9 @@ MUST_CHECK enum rc store_live_update(struct store_live *l, struct store_conn *c,
                                      bool is_draining);
 MUST_CHECK enum rc store_live_leave(struct store_live *l, struct store_conn *c);
 bool store_live_is_alive(const struct store_live *l, int64_t process_id);
-/* Smallest last_seq of the living; INT64_MAX if nobody lives. */
-MUST_CHECK enum rc store_live_min_seq(struct store_live *l, struct store_conn *c, int64_t *seq);
+/* Smallest last_seq of the living; own_seq for this process. */
+MUST_CHECK enum rc store_live_min_seq(struct store_live *l, struct store_conn *c, int64_t own_seq,
+                                      int64_t *seq);
 /* Is a sidecar alive and not draining? */
 MUST_CHECK enum rc store_live_has_sidecar(struct store_live *l, struct store_conn *c, bool *out);
 

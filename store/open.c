@@ -181,8 +181,7 @@ store_open_raise(struct store_conn *c)
     sqlite3_stmt *first = conn_stmt(c, STORE_STMT_epoch_first_row);
     enum rc rc;
     sqlite3_bind_int64(first, STORE_PARAM_epoch_first_row_now, clock_now_ms());
-    if ((rc = conn_done(conn_stmt(c, STORE_STMT_epoch_raise))) != RC_OK ||
-        (rc = conn_done(conn_stmt(c, STORE_STMT_epoch_raise_seq))) != RC_OK)
+    if ((rc = conn_done(conn_stmt(c, STORE_STMT_epoch_raise))) != RC_OK)
         return rc;
     return conn_done(first);
 }

@@ -24,7 +24,8 @@ struct store_prune {
     size_t n_marks; /* a ring: the newest is at (n_marks - 1) % STORE_PRUNE_MARKS */
 };
 
+/* own_seq: what this process has delivered; its row says it later. */
 MUST_CHECK enum rc store_prune_run(struct store_prune *p, struct store_write *w, struct store_live *live,
-                                   const struct cfg *cfg);
+                                   int64_t own_seq, const struct cfg *cfg);
 
 #endif

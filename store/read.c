@@ -1,11 +1,13 @@
 /*
  * Reads on the loop's own connection (store/read.h).
  *
- * 1. No statement is left in the middle: an open read transaction would keep the WAL from being restarted. Only
- *    store_read_begin() opens one on purpose.
- * 2. A read starts only while the WAL-index header is at rest (store_can_read): else SQLite might wait.
- * 3. What a function hands out through pointers stands in the connection's scratch buffer until the next function; what a
- *    callback gets, in SQLite's row, until it returns. A callback may read, too, but not by the function that called it.
+ * 1. No statement is left in the middle: an open read transaction would keep the WAL from
+ * being restarted. Only store_read_begin() opens one on purpose.
+ * 2. A read starts only while the WAL-index header is at rest (store_can_read): else
+ * SQLite might wait.
+ * 3. What a function hands out through pointers stands in the connection's scratch buffer
+ * until the next function; what a callback gets, in SQLite's row, until it returns. A
+ * callback may read, too, but not by the function that called it.
  *
  * Loop thread.
  *
@@ -25,7 +27,7 @@ struct copies {
     size_t at[MAX_COPIES], len[MAX_COPIES], n;
 };
 
-/* ------------------------------------------------------------------------------ inside */
+/* ---- inside ---- */
 
 /* For one statement; RC_BUSY now. */
 static enum rc
@@ -70,7 +72,8 @@ static void
 copy_now(struct store_conn *c, const struct copies *k)
 {
     for (size_t i = 0; i < k->n; i++)
-        *k->out[i] = k->len[i] ? (struct str){c->scratch.p + k->at[i], k->len[i]} : STR_NONE;
+        *k->out[i] =
+            k->len[i] ? (struct str){c->scratch.p + k->at[i], k->len[i]} : STR_NONE;
 }
 
 static enum rc
@@ -80,7 +83,7 @@ end_rows(sqlite3_stmt *q, enum rc rc)
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-/* ---------------------------------------------------------------------------- snapshots */
+/* ---- snapshots ---- */
 
 enum rc
 store_read_begin(struct store *st, int64_t *max_seq)
@@ -106,7 +109,7 @@ store_read_end(struct store *st)
     c->is_in_read = false;
 }
 
-/* ----------------------------------------------------------------------------- sessions */
+/* ---- sessions ---- */
 
 /* Steps a statement with the columns of read_session_by_id. */
 static enum rc
@@ -182,7 +185,8 @@ read_two(struct store_conn *c, sqlite3_stmt *q, struct str *a, struct str *b)
 }
 
 enum rc
-store_read_handshake(struct store *st, int64_t session_id, struct str *json, struct str *remote)
+store_read_handshake(struct store *st, int64_t session_id, struct str *json,
+                     struct str *remote)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
@@ -195,7 +199,8 @@ store_read_handshake(struct store *st, int64_t session_id, struct str *json, str
 }
 
 enum rc
-store_read_partial(struct store *st, int64_t session_id, struct str *text, struct str *attachments)
+store_read_partial(struct store *st, int64_t session_id, struct str *text,
+                   struct str *attachments)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
@@ -207,7 +212,7 @@ store_read_partial(struct store *st, int64_t session_id, struct str *text, struc
     return read_two(c, q, text, attachments);
 }
 
-/* ------------------------------------------------------------------------------ sockets */
+/* ---- sockets ---- */
 
 /* From the columns of read_socket; strings are borrowed from the row. */
 static void
@@ -241,8 +246,8 @@ each_socket(sqlite3_stmt *q, store_socket_fn *fn, void *arg)
 }
 
 enum rc
-store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq, store_socket_fn *fn,
-                   void *arg)
+store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq,
+                   store_socket_fn *fn, void *arg)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
@@ -284,8 +289,8 @@ store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out)
 }
 
 enum rc
-store_read_members(struct store *st, int64_t session_id, int64_t above_seq, store_member_fn *fn,
-                   void *arg)
+store_read_members(struct store *st, int64_t session_id, int64_t above_seq,
+                   store_member_fn *fn, void *arg)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
@@ -296,8 +301,8 @@ store_read_members(struct store *st, int64_t session_id, int64_t above_seq, stor
     sqlite3_bind_int64(q, STORE_PARAM_read_members_session_id, session_id);
     sqlite3_bind_int64(q, STORE_PARAM_read_members_above_seq, above_seq);
     while ((rc = conn_step(q)) == RC_OK)
-        fn(arg, sqlite3_column_int64(q, 0), sqlite3_column_int64(q, 1), sqlite3_column_int64(q, 2),
-           sqlite3_column_int64(q, 3));
+        fn(arg, sqlite3_column_int64(q, 0), sqlite3_column_int64(q, 1),
+           sqlite3_column_int64(q, 2), sqlite3_column_int64(q, 3));
     return end_rows(q, rc);
 }
 
@@ -317,7 +322,8 @@ store_read_rooms(struct store *st, int64_t socket_id, store_name_fn *fn, void *a
 }
 
 static enum rc
-read_listed(struct store_conn *c, const int64_t *ids, size_t n, store_socket_fn *fn, void *arg)
+read_listed(struct store_conn *c, const int64_t *ids, size_t n, store_socket_fn *fn,
+            void *arg)
 {
     sqlite3_stmt *q = conn_stmt(c, STORE_STMT_read_target);
     struct buf json = {0};
@@ -336,7 +342,8 @@ read_listed(struct store_conn *c, const int64_t *ids, size_t n, store_socket_fn 
 }
 
 enum rc
-store_read_target(struct store *st, const struct store_target *t, store_socket_fn *fn, void *arg)
+store_read_target(struct store *st, const struct store_target *t, store_socket_fn *fn,
+                  void *arg)
 {
     struct store_conn *c;
     struct store_route r = {0};
@@ -357,7 +364,7 @@ store_read_target(struct store *st, const struct store_target *t, store_socket_f
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-/* --------------------------------------------------------------------------- namespaces */
+/* ---- namespaces ---- */
 
 enum rc
 store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name)
@@ -387,11 +394,11 @@ store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id)
     return rc == RC_OK ? store_nsp_find(c, name, nsp_id) : rc;
 }
 
-/* ------------------------------------------------------------------------ log, answers */
+/* ---- log, answers ---- */
 
 enum rc
-store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n, store_packet_fn *fn,
-               void *arg, int64_t *last)
+store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n,
+               store_packet_fn *fn, void *arg, int64_t *last)
 {
     struct store_conn *c;
     int64_t horizon_seq;
@@ -433,8 +440,8 @@ each_answer(struct store_conn *c, int64_t ask_seq, store_answer_fn *fn, void *ar
 }
 
 enum rc
-store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected, store_answer_fn *fn,
-                   void *arg)
+store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected,
+                   store_answer_fn *fn, void *arg)
 {
     struct store_conn *c;
     bool is_own;
@@ -453,7 +460,7 @@ store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected, store
     return rc;
 }
 
-/* ----------------------------------------------------------------------------- sweeping */
+/* ---- sweeping ---- */
 
 static enum rc
 each_id(sqlite3_stmt *q, store_id_fn *fn, void *arg)
@@ -465,7 +472,8 @@ each_id(sqlite3_stmt *q, store_id_fn *fn, void *arg)
 }
 
 enum rc
-store_read_due_sessions(struct store *st, int64_t now_ms, size_t n, store_id_fn *fn, void *arg)
+store_read_due_sessions(struct store *st, int64_t now_ms, size_t n, store_id_fn *fn,
+                        void *arg)
 {
     struct store_conn *c;
     sqlite3_stmt *q;

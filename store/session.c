@@ -1,8 +1,9 @@
 /*
- * Steps on sessions and their leases: claims of polls and upgrades, closing, heartbeats (design.md, section 4).
+ * Steps on sessions and their leases: claims of polls and upgrades, closing, heartbeats
+ * (design.md, section 4).
  *
- * 1. The generation grows with each claim and each answer: who looked at the lease while somebody else owned it never
- *    matches afterwards.
+ * 1. The generation grows with each claim and each answer: who looked at the lease while
+ * somebody else owned it never matches afterwards.
  * 2. Closing raises the post generation, so that a POST under way has no effects.
  * 3. Only an open session has keep_seq, due_ms and upgrade_id.
  *
@@ -10,15 +11,21 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <stdlib.h>
+
 #include "store/step.h"
 
-enum { FORGET_AFTER_MS = 60000 }; /* a closed session is remembered so long: its client is told why */
+enum {
+    FORGET_AFTER_MS = 60000
+}; /* a closed session is remembered so long: its client is told why */
 
-/* One struct serves all steps on leases; a step uses the fields that its statement has. */
+/* One struct serves all steps on leases; a step uses the fields that its statement has.
+ */
 struct lease_step {
     struct store_step head;
     int64_t session_id, gen, post_gen, other_id, cursor_seq, ping_ms, due_ms, now_ms;
-    bool flag;
+    struct str reason;
+    bool flag, is_recoverable;
 };
 
 struct create_step {
@@ -40,7 +47,8 @@ add_lease(struct store_unit *u, store_step_fn *run, unsigned flags, int64_t sess
     return s;
 }
 
-/* For statements that return gen, cursor_seq, upgrade_id or the first of them. RC_CONFLICT: zero rows. */
+/* For statements that return gen, cursor_seq, upgrade_id or the first of them.
+ * RC_CONFLICT: zero rows. */
 static enum rc
 read_lease(struct store_unit *u, sqlite3_stmt *stmt, int64_t session_id)
 {
@@ -60,7 +68,7 @@ read_lease(struct store_unit *u, sqlite3_stmt *stmt, int64_t session_id)
     return RC_OK;
 }
 
-/* ------------------------------------------------------------------------------- guards */
+/* ---- guards ---- */
 
 static enum rc
 run_guard_post(struct store_write *w, struct store_unit *u, struct store_step *step)
@@ -97,10 +105,11 @@ run_guard_ws(struct store_write *w, struct store_unit *u, struct store_step *ste
 void
 store_unit_guard_ws(struct store_unit *u, int64_t session_id, int64_t gen)
 {
-    add_lease(u, run_guard_ws, STORE_STEP_GUARD | STORE_STEP_READS, session_id)->gen = gen;
+    add_lease(u, run_guard_ws, STORE_STEP_GUARD | STORE_STEP_READS, session_id)->gen =
+        gen;
 }
 
-/* ----------------------------------------------------------------------------- creation */
+/* ---- creation ---- */
 
 static enum rc
 create_lease(struct store_write *w, const struct store_session_new *s, int64_t session_id)
@@ -108,14 +117,16 @@ create_lease(struct store_write *w, const struct store_session_new *s, int64_t s
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_lease_create);
     sqlite3_bind_int64(q, STORE_PARAM_lease_create_session_id, session_id);
     sqlite3_bind_int(q, STORE_PARAM_lease_create_transport, s->is_websocket);
-    store_step_bind_id(q, STORE_PARAM_lease_create_owner_id, s->is_websocket ? w->process_id : 0);
+    store_step_bind_id(q, STORE_PARAM_lease_create_owner_id,
+                       s->is_websocket ? w->process_id : 0);
     sqlite3_bind_int(q, STORE_PARAM_lease_create_gen, s->is_websocket);
     sqlite3_bind_int64(q, STORE_PARAM_lease_create_cursor_seq, w->last_seq);
     if (!s->is_websocket)
         sqlite3_bind_int64(q, STORE_PARAM_lease_create_keep_seq, w->last_seq);
     store_step_bind_id(q, STORE_PARAM_lease_create_connect_due_ms, s->connect_due_ms);
     sqlite3_bind_int64(q, STORE_PARAM_lease_create_ping_ms, s->ping_ms);
-    store_step_bind_id(q, STORE_PARAM_lease_create_due_ms, s->is_websocket ? 0 : s->due_ms);
+    store_step_bind_id(q, STORE_PARAM_lease_create_due_ms,
+                       s->is_websocket ? 0 : s->due_ms);
     return conn_done(q);
 }
 
@@ -150,7 +161,7 @@ store_unit_session_create(struct store_unit *u, const struct store_session_new *
     step->s.handshake = store_step_copy(u, s->handshake.len ? s->handshake : STR("{}"));
 }
 
-/* -------------------------------------------------------------------------------- polls */
+/* ---- polls ---- */
 
 static enum rc
 run_poll_claim(struct store_write *w, struct store_unit *u, struct store_step *step)
@@ -187,8 +198,8 @@ run_poll_answer(struct store_write *w, struct store_unit *u, struct store_step *
 }
 
 void
-store_unit_poll_answer(struct store_unit *u, int64_t session_id, int64_t gen, int64_t cursor_seq,
-                       bool is_ping)
+store_unit_poll_answer(struct store_unit *u, int64_t session_id, int64_t gen,
+                       int64_t cursor_seq, bool is_ping)
 {
     struct lease_step *s = add_lease(u, run_poll_answer, STORE_STEP_GUARD, session_id);
     s->gen = gen;
@@ -213,15 +224,15 @@ run_poll_once(struct store_write *w, struct store_unit *u, struct store_step *st
         return RC_CONFLICT;
     if (rc != RC_OK)
         return rc;
-    *r = (struct store_lease_result){s->session_id, sqlite3_column_int64(q, 0), s->cursor_seq,
-                                     sqlite3_column_int64(q, 1)};
+    *r = (struct store_lease_result){s->session_id, sqlite3_column_int64(q, 0),
+                                     s->cursor_seq, sqlite3_column_int64(q, 1)};
     sqlite3_reset(q);
     return RC_OK;
 }
 
 void
-store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen, int64_t dead_id,
-                     int64_t cursor_seq, bool is_ping)
+store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen,
+                     int64_t dead_id, int64_t cursor_seq, bool is_ping)
 {
     struct lease_step *s = add_lease(u, run_poll_once, STORE_STEP_GUARD, session_id);
     s->gen = gen;
@@ -230,7 +241,7 @@ store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen, int6
     s->flag = is_ping;
 }
 
-/* ------------------------------------------------------------------------------ upgrade */
+/* ---- upgrade ---- */
 
 static enum rc
 run_upgrade_claim(struct store_write *w, struct store_unit *u, struct store_step *step)
@@ -253,8 +264,8 @@ run_upgrade_claim(struct store_write *w, struct store_unit *u, struct store_step
 }
 
 void
-store_unit_upgrade_claim(struct store_unit *u, int64_t session_id, int64_t dead_id, int64_t due_ms,
-                         int64_t now_ms)
+store_unit_upgrade_claim(struct store_unit *u, int64_t session_id, int64_t dead_id,
+                         int64_t due_ms, int64_t now_ms)
 {
     struct lease_step *s = add_lease(u, run_upgrade_claim, STORE_STEP_GUARD, session_id);
     s->other_id = dead_id;
@@ -296,59 +307,81 @@ store_unit_upgrade_reset(struct store_unit *u, int64_t session_id, int64_t seen_
     add_lease(u, run_upgrade_reset, STORE_STEP_GUARD, session_id)->other_id = seen_id;
 }
 
-/* ------------------------------------------------------------------------------ closing */
+/* ---- closing ---- */
 
-/* A socket's job doesn't touch the list that is being read. */
+struct ids {
+    int64_t *p;
+    size_t n, cap;
+};
+
+/* Read to the end before a socket changes. */
 static enum rc
-disconnect_sockets(struct store_write *w, struct store_unit *u, int64_t session_id,
-                   struct str reason, int64_t now_ms)
+list_sockets(struct store_write *w, int64_t session_id, struct ids *ids)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_session_sockets);
     enum rc rc;
     sqlite3_bind_int64(q, STORE_PARAM_session_sockets_session_id, session_id);
     while ((rc = conn_step(q)) == RC_OK) {
-        rc = store_job_disconnect(w, u, sqlite3_column_int64(q, 0), reason, false, now_ms);
-        if (rc != RC_OK)
-            break;
+        if (ids->n == ids->cap) {
+            ids->cap = ids->cap ? 2 * ids->cap : 8;
+            ids->p = xrealloc(ids->p, ids->cap * sizeof *ids->p);
+        }
+        ids->p[ids->n++] = sqlite3_column_int64(q, 0);
     }
-    sqlite3_reset(q);
     return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+static enum rc
+end_sockets(struct store_write *w, struct store_unit *u, int64_t session_id,
+            const struct store_end *e)
+{
+    struct ids ids = {0};
+    enum rc rc = list_sockets(w, session_id, &ids);
+    for (size_t i = 0; rc == RC_OK && i < ids.n; i++)
+        rc = store_socket_end(w, u, ids.p[i], e);
+    free(ids.p);
+    return rc;
 }
 
 enum rc
 store_session_end(struct store_write *w, struct store_unit *u, int64_t session_id,
-                  struct store_packet *p, int64_t now_ms)
+                  const struct store_end *e)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_session_close);
     enum rc rc;
     sqlite3_bind_int64(q, STORE_PARAM_session_close_session_id, session_id);
-    conn_bind_str(q, STORE_PARAM_session_close_reason, p->body);
-    sqlite3_bind_int64(q, STORE_PARAM_session_close_forget_ms, now_ms + FORGET_AFTER_MS);
+    conn_bind_str(q, STORE_PARAM_session_close_reason, e->reason);
+    sqlite3_bind_int64(q, STORE_PARAM_session_close_forget_ms,
+                       e->now_ms + FORGET_AFTER_MS);
     rc = store_step_change(w, q);
+    if (rc == RC_OK)
+        rc = end_sockets(w, u, session_id, e);
     if (rc != RC_OK)
         return rc;
+    struct store_packet *p = store_packet_create(STORE_CLOSE, e->reason, STR_NONE);
     p->to_kind = STORE_TO_SESSION;
     p->to_id = session_id;
     rc = store_log_append(w, p);
-    if (rc != RC_OK)
-        return rc;
-    return disconnect_sockets(w, u, session_id, p->body, now_ms);
+    store_packet_unref(p);
+    return rc;
 }
 
 static enum rc
 run_session_close(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct lease_step *s = (struct lease_step *)step;
-    return store_session_end(w, u, s->session_id, step->packet, s->now_ms);
+    struct store_end e = {s->reason, s->is_recoverable, false, s->now_ms};
+    return store_session_end(w, u, s->session_id, &e);
 }
 
 void
 store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
-                         int64_t now_ms)
+                         bool is_recoverable, int64_t now_ms)
 {
     struct lease_step *s = add_lease(u, run_session_close, STORE_STEP_GUARD, session_id);
     s->now_ms = now_ms;
-    s->head.packet = store_packet_create(STORE_CLOSE, reason, STR_NONE);
+    s->reason = store_step_copy(u, reason);
+    s->is_recoverable = is_recoverable;
 }
 
 static enum rc
@@ -358,16 +391,21 @@ run_session_told(struct store_write *w, struct store_unit *u, struct store_step 
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_session_told);
     (void)u;
     sqlite3_bind_int64(q, STORE_PARAM_session_told_session_id, s->session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_session_told_cursor_seq, s->cursor_seq);
+    sqlite3_bind_int(q, STORE_PARAM_session_told_is_told, s->flag);
     return store_step_change(w, q);
 }
 
 void
-store_unit_session_told(struct store_unit *u, int64_t session_id)
+store_unit_session_told(struct store_unit *u, int64_t session_id, int64_t cursor_seq,
+                        bool is_told)
 {
-    (void)add_lease(u, run_session_told, STORE_STEP_GUARD, session_id);
+    struct lease_step *s = add_lease(u, run_session_told, STORE_STEP_GUARD, session_id);
+    s->cursor_seq = cursor_seq;
+    s->flag = is_told;
 }
 
-/* --------------------------------------------------------------------------- not guards */
+/* ---- not guards ---- */
 
 static enum rc
 run_caught_up(struct store_write *w, struct store_unit *u, struct store_step *step)
@@ -383,7 +421,8 @@ run_caught_up(struct store_write *w, struct store_unit *u, struct store_step *st
 }
 
 void
-store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen, int64_t last_seq)
+store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen,
+                     int64_t last_seq)
 {
     struct lease_step *s = add_lease(u, run_caught_up, 0, session_id);
     s->gen = gen;
@@ -404,8 +443,8 @@ run_heartbeat(struct store_write *w, struct store_unit *u, struct store_step *st
 }
 
 void
-store_unit_heartbeat(struct store_unit *u, int64_t session_id, int64_t ping_ms, bool is_pinged,
-                     int64_t due_ms)
+store_unit_heartbeat(struct store_unit *u, int64_t session_id, int64_t ping_ms,
+                     bool is_pinged, int64_t due_ms)
 {
     struct lease_step *s = add_lease(u, run_heartbeat, 0, session_id);
     s->ping_ms = ping_ms;

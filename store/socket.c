@@ -1,9 +1,10 @@
 /*
  * Steps on sockets: their beginning, end, data and user; and the namespaces.
  *
- * 1. A socket's namespace interval begins with its CONNECT reply and ends with its LOST or GONE row; both are written in
- *    the commit that changes its state.
- * 2. A socket ends once: whoever comes second stops his unit there (store_step_stop), the handler's effects with it.
+ * 1. A socket's namespace interval begins with its CONNECT reply and ends with its LOST
+ * or GONE row; both are written in the commit that changes its state.
+ * 2. A socket ends once: whoever comes second stops his unit there (store_step_stop), the
+ * handler's effects with it.
  *
  * Run functions: store thread. store_nsp_ensure: loop thread, at start.
  *
@@ -18,8 +19,9 @@ struct create_step {
 
 struct socket_step {
     struct store_step head;
-    int64_t socket_id;
+    int64_t socket_id, now_ms;
     struct str text;
+    bool is_lost;
 };
 
 enum rc
@@ -67,7 +69,7 @@ store_nsp_ensure(struct store *st, struct str name)
     return rc == RC_OK ? end : rc;
 }
 
-/* ----------------------------------------------------------------------------- creation */
+/* ---- creation ---- */
 
 static enum rc
 insert_socket(struct store_write *w, const struct store_socket_new *s, int64_t nsp_id,
@@ -144,28 +146,91 @@ store_unit_socket_create(struct store_unit *u, const struct store_socket_new *s)
     step->head.packet = store_packet_create(STORE_CONNECT, s->reply, STR_NONE);
 }
 
-/* ---------------------------------------------------------------------------------- end */
+/* ---- end ---- */
+
+enum rc
+store_socket_session(struct store_conn *c, int64_t socket_id, int64_t *session_id)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_socket_session);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_session_socket_id, socket_id);
+    enum rc rc = conn_step(q);
+    if (rc == RC_OK)
+        *session_id = sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    return rc;
+}
+
+struct ending {
+    int64_t nsp_id, session_id;
+    bool has_pid;
+    struct buf args; /* of the job */
+};
+
+/* The rooms are noted before they are left: handlers may want to know them. */
+static enum rc
+read_ending(struct store_write *w, int64_t socket_id, const struct store_end *e,
+            struct ending *out)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_ending);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_ending_socket_id, socket_id);
+    enum rc rc = conn_step(q);
+    if (rc != RC_OK)
+        return rc;
+    out->nsp_id = sqlite3_column_int64(q, 0);
+    out->session_id = sqlite3_column_int64(q, 1);
+    out->has_pid = sqlite3_column_int(q, 2) != 0;
+    buf_append_z(&out->args, "{\"reason\":");
+    buf_append_json(&out->args, e->reason, false);
+    buf_append_z(&out->args, ",\"rooms\":");
+    buf_append_str(&out->args, conn_column(q, 3));
+    buf_append_c(&out->args, '}');
+    sqlite3_reset(q);
+    return RC_OK;
+}
+
+static enum rc
+append_row(struct store_write *w, enum store_kind kind, int64_t nsp_id,
+           enum store_to to_kind, int64_t to_id, struct str body)
+{
+    struct store_packet *p = store_packet_create(kind, body, STR_NONE);
+    p->nsp_id = nsp_id;
+    p->to_kind = to_kind;
+    p->to_id = to_id;
+    enum rc rc = store_log_append(w, p);
+    store_packet_unref(p);
+    return rc;
+}
+
+enum rc
+store_socket_end(struct store_write *w, struct store_unit *u, int64_t socket_id,
+                 const struct store_end *e)
+{
+    struct ending end = {0};
+    enum rc rc = read_ending(w, socket_id, e, &end);
+    bool is_lost = e->is_recoverable && end.has_pid;
+    if (rc == RC_OK && e->is_told)
+        rc = append_row(w, STORE_DISCONNECT, end.nsp_id, STORE_TO_SESSION, end.session_id,
+                        STR_NONE);
+    if (rc == RC_OK)
+        rc = append_row(w, is_lost ? STORE_LOST : STORE_GONE, end.nsp_id, STORE_TO_SOCKET,
+                        socket_id, e->reason);
+    if (rc == RC_OK)
+        rc = store_job_create(w, u, e->now_ms, STR("disconnect"), socket_id,
+                              buf_str(&end.args), 0, NULL);
+    buf_fini(&end.args);
+    return rc;
+}
 
 static enum rc
 run_socket_end(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
-    int64_t socket_id = store_step_socket(u, ((struct socket_step *)step)->socket_id);
-    struct store_packet *p = step->packet;
-    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_is_open);
-    enum rc rc;
-    sqlite3_bind_int64(q, STORE_PARAM_socket_is_open_socket_id, socket_id);
-    rc = conn_step(q);
-    if (rc == RC_NOTFOUND) {
-        store_step_stop(u);
-        return RC_OK;
-    }
-    if (rc != RC_OK)
+    const struct socket_step *s = (struct socket_step *)step;
+    struct store_end e = {s->text, s->is_lost, false, s->now_ms};
+    enum rc rc = store_socket_end(w, u, store_step_socket(u, s->socket_id), &e);
+    if (rc != RC_NOTFOUND)
         return rc;
-    p->nsp_id = sqlite3_column_int64(q, 0);
-    sqlite3_reset(q);
-    p->to_kind = STORE_TO_SOCKET;
-    p->to_id = socket_id;
-    return store_log_append(w, p);
+    store_step_stop(u);
+    return RC_OK;
 }
 
 static struct socket_step *
@@ -178,22 +243,23 @@ add_socket(struct store_unit *u, store_step_fn *run, int64_t socket_id, struct s
 }
 
 void
-store_unit_socket_end(struct store_unit *u, int64_t socket_id, bool is_lost, struct str reason,
-                      int64_t now_ms)
+store_unit_socket_end(struct store_unit *u, int64_t socket_id, bool is_lost,
+                      struct str reason, int64_t now_ms)
 {
-    struct socket_step *s = add_socket(u, run_socket_end, socket_id, STR_NONE);
-    (void)now_ms; /* the row's made_ms is the batch's time */
-    s->head.packet = store_packet_create(is_lost ? STORE_LOST : STORE_GONE, reason, STR_NONE);
+    struct socket_step *s = add_socket(u, run_socket_end, socket_id, reason);
+    s->is_lost = is_lost;
+    s->now_ms = now_ms;
 }
 
-/* -------------------------------------------------------------------------------- state */
+/* ---- state ---- */
 
 static enum rc
 run_socket_data(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct socket_step *s = (struct socket_step *)step;
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_data);
-    sqlite3_bind_int64(q, STORE_PARAM_socket_data_socket_id, store_step_socket(u, s->socket_id));
+    sqlite3_bind_int64(q, STORE_PARAM_socket_data_socket_id,
+                       store_step_socket(u, s->socket_id));
     conn_bind_str(q, STORE_PARAM_socket_data_data, s->text);
     return conn_done(q);
 }
@@ -209,7 +275,8 @@ run_socket_user(struct store_write *w, struct store_unit *u, struct store_step *
 {
     const struct socket_step *s = (struct socket_step *)step;
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_user);
-    sqlite3_bind_int64(q, STORE_PARAM_socket_user_socket_id, store_step_socket(u, s->socket_id));
+    sqlite3_bind_int64(q, STORE_PARAM_socket_user_socket_id,
+                       store_step_socket(u, s->socket_id));
     conn_bind_str_or_null(q, STORE_PARAM_socket_user_user, s->text);
     return conn_done(q);
 }

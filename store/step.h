@@ -1,11 +1,14 @@
 /*
- * The inside of a unit, for the files that make steps: session.c, socket.c, target.c, job.c, sweep.c, app_sql.c.
+ * The inside of a unit, for the files that make steps: session.c, socket.c, target.c,
+ * job.c, sweep.c, app_sql.c.
  *
- * To add a kind of step: a struct that begins with struct store_step, a builder that fills it (strings through
- * store_step_copy), and a run function. The run function works in the open transaction; it may run again after a
- * rollback, so it keeps nothing in the step but what the next run overwrites.
+ * To add a kind of step: a struct that begins with struct store_step, a builder that
+ * fills it (strings through store_step_copy), and a run function. The run function works
+ * in the open transaction; it may run again after a rollback, so it keeps nothing in the
+ * step but what the next run overwrites.
  *
- * Builders run on the loop's thread, run functions on the store thread; the unit belongs to one of them at a time.
+ * Builders run on the loop's thread, run functions on the store thread; the unit belongs
+ * to one of them at a time.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,12 +18,14 @@
 #include "store/internal.h"
 
 struct store_step;
-/* RC_CONFLICT: a guard found zero rows. RC_INVALID: application SQL failed, if the step is STORE_STEP_RISKY. Anything else
- * but RC_OK: the transaction is lost. */
-typedef enum rc store_step_fn(struct store_write *w, struct store_unit *u, struct store_step *step);
+/* RC_CONFLICT: a guard found zero rows. RC_INVALID: application SQL failed, if the step
+ * is STORE_STEP_RISKY. Anything else but RC_OK: the transaction is lost. */
+typedef enum rc
+store_step_fn(struct store_write *w, struct store_unit *u, struct store_step *step);
 
 enum store_step_flag {
-    STORE_STEP_GUARD = 1, /* may find zero rows: what the steps before it wrote is undone then */
+    STORE_STEP_GUARD =
+        1, /* may find zero rows: what the steps before it wrote is undone then */
     STORE_STEP_READS = 2, /* writes nothing: needs no undoing */
     STORE_STEP_RISKY = 4  /* may fail alone, without the other units of its batch */
 };
@@ -33,22 +38,29 @@ struct store_step {
 };
 
 /* ---- building ---- */
-/* Appends a step of `size` bytes, zeroed but for its head; it lives as long as the unit. */
-void *store_step_add(struct store_unit *u, size_t size, store_step_fn *run, unsigned flags);
+/* Appends a step of `size` bytes, zeroed but for its head; it lives as long as the unit.
+ */
+void *
+store_step_add(struct store_unit *u, size_t size, store_step_fn *run, unsigned flags);
 void *store_step_alloc(struct store_unit *u, size_t size);
 struct str store_step_copy(struct store_unit *u, struct str s);
 /* What store_unit_submit() does but for the queue. */
 void store_unit_set_done(struct store_unit *u, store_done_fn *on_done, void *arg);
 
 /* ---- running ---- */
-/* An id, or that of the socket for which STORE_NEW_SOCKET(n) stands; 0 if that one was not made. */
+/* An id, or that of the socket for which STORE_NEW_SOCKET(n) stands; 0 if that one was
+ * not made. */
 int64_t store_step_socket(const struct store_unit *u, int64_t id);
 void store_step_note_socket(struct store_unit *u, int64_t socket_id);
-void store_step_note_job_take(struct store_unit *u, const struct store_job *job); /* its strings become the unit's */
+void
+store_step_note_job_take(struct store_unit *u,
+                         const struct store_job *job); /* its strings become the unit's */
 struct store_lease_result *store_step_lease(struct store_unit *u);
 void store_step_stop(struct store_unit *u); /* the steps after this one are left out */
-__attribute__((format(printf, 2, 3))) void store_step_error(struct store_unit *u, const char *fmt, ...);
-/* Runs an UPDATE, INSERT OR IGNORE or DELETE to its end; RC_CONFLICT if it changed no row. */
+__attribute__((format(printf, 2, 3))) void
+store_step_error(struct store_unit *u, const char *fmt, ...);
+/* Runs an UPDATE, INSERT OR IGNORE or DELETE to its end; RC_CONFLICT if it changed no
+ * row. */
 MUST_CHECK enum rc store_step_change(struct store_write *w, sqlite3_stmt *stmt);
 static inline void
 store_step_bind_id(sqlite3_stmt *stmt, int index, int64_t id)
@@ -58,7 +70,8 @@ store_step_bind_id(sqlite3_stmt *stmt, int index, int64_t id)
     else
         sqlite3_bind_null(stmt, index);
 }
-void store_step_bind_blob(sqlite3_stmt *stmt, int index, struct str s); /* len 0 binds x'' */
+void
+store_step_bind_blob(sqlite3_stmt *stmt, int index, struct str s); /* len 0 binds x'' */
 
 /* ---- target.c ---- */
 /* Where a row goes, in keys; the arrays are owned. */
@@ -71,35 +84,53 @@ struct store_route {
 };
 void store_route_fini(struct store_route *r);
 /* A deep copy that lives as long as the unit. */
-void store_target_copy(struct store_unit *u, struct store_target *dst, const struct store_target *src);
+void store_target_copy(struct store_unit *u, struct store_target *dst,
+                       const struct store_target *src);
 /* RC_NOTFOUND: nobody is there. On either connection. */
-MUST_CHECK enum rc store_target_resolve(struct store_conn *c, const struct store_target *t, struct store_route *out);
+MUST_CHECK enum rc
+store_target_resolve(struct store_conn *c, const struct store_target *t,
+                     struct store_route *out);
 /* Likewise, for a step: STORE_NEW_SOCKET ids are understood. */
-MUST_CHECK enum rc store_target_route(struct store_write *w, const struct store_unit *u, const struct store_target *t,
-                                      struct store_route *out);
-/* The open sockets of a route, each once, in the order of their ids. `*ids` is owned by the caller. */
-MUST_CHECK enum rc store_route_sockets(struct store_conn *c, const struct store_route *r, int64_t **ids, size_t *n);
+MUST_CHECK enum rc
+store_target_route(struct store_write *w, const struct store_unit *u,
+                   const struct store_target *t, struct store_route *out);
+/* The open sockets of a route, each once, in the order of their ids. `*ids` is owned by
+ * the caller. */
+MUST_CHECK enum rc store_route_sockets(struct store_conn *c, const struct store_route *r,
+                                       int64_t **ids, size_t *n);
 /* Moves the route into the packet; the route is empty afterwards. */
 void store_route_apply(struct store_route *r, struct store_packet *p);
 
 /* ---- socket.c ---- */
 /* 0: there is none. */
 MUST_CHECK enum rc store_nsp_find(struct store_conn *c, struct str name, int64_t *nsp_id);
+/* The session of an open socket; RC_NOTFOUND: it has ended. */
+MUST_CHECK enum rc store_socket_session(struct store_conn *c, int64_t socket_id,
+                                        int64_t *session_id);
+
+/* How a socket ends: its row, and the job "disconnect" {"reason":…,"rooms":[…]} that runs
+ * its handlers. RC_NOTFOUND: it has ended. */
+struct store_end {
+    struct str reason;
+    bool is_recoverable; /* lost, if it has a recovery id; else gone */
+    bool is_told;        /* the client gets a DISCONNECT before */
+    int64_t now_ms;
+};
+MUST_CHECK enum rc store_socket_end(struct store_write *w, struct store_unit *u,
+                                    int64_t socket_id, const struct store_end *e);
 
 /* ---- session.c ---- */
-/* Closes an open session: lease, close row, a job "disconnect" for each open socket. RC_CONFLICT: it was closed. `p` is the
- * close row, its body the reason. */
-MUST_CHECK enum rc store_session_end(struct store_write *w, struct store_unit *u, int64_t session_id,
-                                     struct store_packet *p, int64_t now_ms);
+/* Closes an open session: lease, the ends of its sockets, close row. RC_CONFLICT: it was
+ * closed. */
+MUST_CHECK enum rc store_session_end(struct store_write *w, struct store_unit *u,
+                                     int64_t session_id, const struct store_end *e);
 
 /* ---- job.c ---- */
 /* Owned by this process, and among the unit's jobs. */
-MUST_CHECK enum rc store_job_create(struct store_write *w, struct store_unit *u, int64_t due_ms, struct str name,
-                                    int64_t socket_id, struct str args, int64_t ask_seq, int64_t *job_id);
+MUST_CHECK enum rc store_job_create(struct store_write *w, struct store_unit *u,
+                                    int64_t due_ms, struct str name, int64_t socket_id,
+                                    struct str args, int64_t ask_seq, int64_t *job_id);
 /* A question and its answers; its job goes elsewhere. */
 MUST_CHECK enum rc store_ask_forget(struct store_write *w, int64_t ask_seq);
-/* The job "disconnect" of one socket. */
-MUST_CHECK enum rc store_job_disconnect(struct store_write *w, struct store_unit *u, int64_t socket_id,
-                                        struct str reason, bool is_close, int64_t now_ms);
 
 #endif

@@ -10,6 +10,10 @@
  * moved the head after that was somebody else, or our own next commit: the thread expects that
  * one (store_thread_expects) and then nobody reads it back.
  *
+ * While units of ours are on their way, the -wal file is not listened to: when they come back,
+ * the batch tells what others did before it, and the head what they did since. Once nothing is
+ * on its way, store_flush() listens again.
+ *
  * Invariants:
  * 1. Rows with seq <= last_seq are never delivered again, from wherever they come.
  * 2. A unit is finished after all rows up to its batch's last_seq were delivered, in the order of
@@ -290,6 +294,10 @@ store_pump(struct store *st)
         return;
     st->is_pumping = true;
     events = store_wake_poll(&st->wake);
+    if (st->wake.is_hushed && store_thread_is_waiting(st->thread)) {
+        store_wake_hush(&st->wake, false);
+        events |= STORE_WAKE_FILE;
+    }
     if (absorb_batches(st) == RC_BUSY) {
         /* A slice more in the next turn; or a torn head, which takes a moment. */
         bool is_torn = !store_can_read(st);
@@ -346,13 +354,29 @@ store_queue_unit(struct store *st, struct store_unit *u)
     st->n_pending++;
 }
 
+/* Before the loop sleeps, with nothing of ours on its way: did others write while we didn't
+ * listen? */
+static void
+listen_again(struct store *st)
+{
+    struct store_head head;
+    store_wake_hush(&st->wake, false);
+    if (store_wake_is_writing(&st->wake) || !store_wake_head(&st->wake, &head) ||
+        !is_absorbed(st, &head))
+        store_wake_owe(&st->wake);
+}
+
 void
 store_flush(struct store *st)
 {
-    if (!st->first)
-        return;
-    store_thread_put(st->thread, st->first, st->last);
-    st->first = st->last = NULL;
+    if (st->first) {
+        if (!store_thread_is_waiting(st->thread))
+            store_wake_hush(&st->wake, true);
+        store_thread_put(st->thread, st->first, st->last);
+        st->first = st->last = NULL;
+    } else if (st->n_pending == 0 && st->wake.is_hushed) {
+        listen_again(st);
+    }
 }
 
 size_t

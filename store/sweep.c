@@ -1,10 +1,13 @@
 /*
- * Sweeping: what the dead held is freed or closed; what nobody needs any more is forgotten. Bounded slices inside
- * ordinary units: a caller comes back while there is work.
+ * Sweeping: what the dead held is freed or closed; what nobody needs any more is
+ * forgotten. Bounded slices inside ordinary units: a caller comes back while there is
+ * work.
  *
- * 1. Bury: from the first slice on the jobs of the dead are anybody's; its row goes with its last lease.
- * 2. Forget keeps the N_SOCKETS_KEPT sockets that ended last (their reasons are asked for), and any whose session may still
- *    be owed a row from before its end. A session goes when it was closed for a while and its last socket is forgotten.
+ * 1. Bury: from the first slice on the jobs of the dead are anybody's; its row goes with
+ * its last lease.
+ * 2. Forget keeps the N_SOCKETS_KEPT sockets that ended last (their reasons are asked
+ * for), and any whose session may still be owed a row from before its end. A session goes
+ * when it was closed for a while and its last socket is forgotten.
  * 3. A room goes when it is empty and the whole log is younger than that.
  *
  * Run functions: store thread.
@@ -21,6 +24,7 @@ struct bury_step {
     struct store_step head;
     int64_t process_id, now_ms;
     struct str reason;
+    bool is_recoverable;
     size_t n;
 };
 
@@ -35,7 +39,7 @@ struct held {
     bool is_open_ws;
 };
 
-/* --------------------------------------------------------------------------------- bury */
+/* ---- bury ---- */
 
 static enum rc
 mark_dead(struct store_write *w, int64_t process_id)
@@ -75,10 +79,8 @@ static enum rc
 close_lost_ws(struct store_write *w, struct store_unit *u, const struct bury_step *s,
               int64_t session_id)
 {
-    struct store_packet *p = store_packet_create(STORE_CLOSE, s->reason, STR_NONE);
-    enum rc rc = store_session_end(w, u, session_id, p, s->now_ms);
-    store_packet_unref(p);
-    return rc;
+    struct store_end e = {s->reason, s->is_recoverable, false, s->now_ms};
+    return store_session_end(w, u, session_id, &e);
 }
 
 static enum rc
@@ -108,17 +110,18 @@ run_bury(struct store_write *w, struct store_unit *u, struct store_step *step)
 }
 
 void
-store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason, int64_t now_ms,
-                size_t n)
+store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason,
+                bool is_recoverable, int64_t now_ms, size_t n)
 {
     struct bury_step *s = store_step_add(u, sizeof *s, run_bury, 0);
     s->process_id = process_id;
     s->reason = store_step_copy(u, reason);
+    s->is_recoverable = is_recoverable;
     s->now_ms = now_ms;
     s->n = n;
 }
 
-/* ------------------------------------------------------------------------------- forget */
+/* ---- forget ---- */
 
 static enum rc
 expire_sockets(struct store_write *w, int64_t now_ms, size_t n)
@@ -139,7 +142,8 @@ forget_session(struct store_write *w, int64_t session_id, int64_t now_ms)
     return conn_done(q);
 }
 
-/* RETURNING has done all its work when the first row comes, so that sessions may go meanwhile. */
+/* RETURNING has done all its work when the first row comes, so that sessions may go
+ * meanwhile. */
 static enum rc
 forget_sockets(struct store_write *w, int64_t now_ms, size_t n)
 {
@@ -191,7 +195,8 @@ forget_dedup(struct store_write *w, int64_t now_ms, size_t n)
     return conn_done(q);
 }
 
-/* Where to look this time: questions that wait for ever have no order of their own, and this keeps no state. */
+/* Where to look this time: questions that wait for ever have no order of their own, and
+ * this keeps no state. */
 static enum rc
 choose_start(struct store_write *w, int64_t now_ms, int64_t *start_id)
 {

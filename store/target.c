@@ -1,15 +1,19 @@
 /*
- * Whom a row concerns: names are looked up when the unit commits, in its transaction, and become keys in the row; and the
- * steps that append rows: packets, joins, leaves, disconnects of a target.
+ * Whom a row concerns: names are looked up when the unit commits, in its transaction, and
+ * become keys in the row; and the steps that append rows: packets, joins, leaves,
+ * disconnects of a target.
  *
- * 1. A name means the room of that name, the socket with that id, or both. One key alone is written as STORE_TO_ROOM or
- *    STORE_TO_SOCKET, more as a list without duplicates.
- * 2. Nobody there, no row: an unknown name, an empty room, a socket that is gone. Sockets that are lost count, they may
- *    come back and get it. A namespace is never empty in this sense.
- * 3. A set operation is ONE control row; the view t_control opens or closes the memberships of those who are there at its
- *    seq. The row carries the same target, so that each process can apply it to its index.
+ * 1. A name means the room of that name, the socket with that id, or both. One key alone
+ * is written as STORE_TO_ROOM or STORE_TO_SOCKET, more as a list without duplicates.
+ * 2. Nobody there, no row: an unknown name, an empty room, a socket that is gone. Sockets
+ * that are lost count, they may come back and get it. A namespace is never empty in this
+ * sense.
+ * 3. A set operation is ONE control row; the view t_control opens or closes the
+ * memberships of those who are there at its seq. The row carries the same target, so that
+ * each process can apply it to its index.
  *
- * Run functions: store thread. store_target_resolve, store_route_sockets: either thread, on its own connection.
+ * Run functions: store thread. store_target_resolve, store_route_sockets: either thread,
+ * on its own connection.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -31,7 +35,7 @@ struct target_step {
     int64_t now_ms;
 };
 
-/* ------------------------------------------------------------------------------- routes */
+/* ---- routes ---- */
 
 static void
 add_key(struct keys *k, int64_t key)
@@ -204,7 +208,8 @@ is_excluded(const struct store_route *r)
 }
 
 enum rc
-store_target_resolve(struct store_conn *c, const struct store_target *t, struct store_route *out)
+store_target_resolve(struct store_conn *c, const struct store_target *t,
+                     struct store_route *out)
 {
     struct store_route r = {.to_kind = t->to, .to_id = t->id, .skip_id = t->skip_id};
     enum rc rc = RC_INVALID;
@@ -241,8 +246,8 @@ store_route_fini(struct store_route *r)
 }
 
 enum rc
-store_target_route(struct store_write *w, const struct store_unit *u, const struct store_target *t,
-                   struct store_route *out)
+store_target_route(struct store_write *w, const struct store_unit *u,
+                   const struct store_target *t, struct store_route *out)
 {
     struct store_target known = *t;
     if (t->to == STORE_TO_SOCKET)
@@ -268,7 +273,8 @@ store_route_apply(struct store_route *r, struct store_packet *p)
 }
 
 enum rc
-store_route_sockets(struct store_conn *c, const struct store_route *r, int64_t **ids, size_t *n)
+store_route_sockets(struct store_conn *c, const struct store_route *r, int64_t **ids,
+                    size_t *n)
 {
     sqlite3_stmt *q = conn_stmt(c, STORE_STMT_target_sockets);
     struct buf to = {0}, not = {0};
@@ -280,12 +286,12 @@ store_route_sockets(struct store_conn *c, const struct store_route *r, int64_t *
     store_packet_encode_keys(&to, r->to_keys, r->n_to_keys);
     store_packet_encode_keys(&not, r->not_keys, r->n_not_keys);
     conn_bind_str_or_null(q, STORE_PARAM_target_sockets_to_list, buf_str(&to));
-    conn_bind_str_or_null(q, STORE_PARAM_target_sockets_not_list, buf_str(&not));
+    conn_bind_str_or_null(q, STORE_PARAM_target_sockets_not_list, buf_str(&not ));
     store_step_bind_id(q, STORE_PARAM_target_sockets_skip_id, r->skip_id);
     while ((rc = conn_step(q)) == RC_OK)
         add_key(&k, sqlite3_column_int64(q, 0));
     buf_fini(&to);
-    buf_fini(&not);
+    buf_fini(&not );
     if (rc != RC_NOTFOUND) {
         free(k.p);
         return rc;
@@ -295,7 +301,7 @@ store_route_sockets(struct store_conn *c, const struct store_route *r, int64_t *
     return RC_OK;
 }
 
-/* -------------------------------------------------------------------------------- steps */
+/* ---- steps ---- */
 
 static struct str *
 copy_names(struct store_unit *u, const struct str *names, size_t n)
@@ -310,7 +316,8 @@ copy_names(struct store_unit *u, const struct str *names, size_t n)
 }
 
 void
-store_target_copy(struct store_unit *u, struct store_target *dst, const struct store_target *src)
+store_target_copy(struct store_unit *u, struct store_target *dst,
+                  const struct store_target *src)
 {
     *dst = *src;
     dst->nsp = store_step_copy(u, src->nsp);
@@ -320,7 +327,8 @@ store_target_copy(struct store_unit *u, struct store_target *dst, const struct s
 }
 
 static struct target_step *
-add_target(struct store_unit *u, store_step_fn *run, const struct store_target *t, struct str text)
+add_target(struct store_unit *u, store_step_fn *run, const struct store_target *t,
+           struct str text)
 {
     struct target_step *s = store_step_add(u, sizeof *s, run, 0);
     store_target_copy(u, &s->target, t);
@@ -340,7 +348,8 @@ run_packet(struct store_write *w, struct store_unit *u, struct store_step *step)
 }
 
 void
-store_unit_packet(struct store_unit *u, const struct store_target *t, struct store_packet *p)
+store_unit_packet(struct store_unit *u, const struct store_target *t,
+                  struct store_packet *p)
 {
     add_target(u, run_packet, t, STR_NONE)->head.packet = p;
 }
@@ -467,6 +476,24 @@ store_unit_leave(struct store_unit *u, const struct store_target *t, struct str 
         store_packet_create(STORE_LEAVE, STR_NONE, STR_NONE);
 }
 
+/* One that has ended meanwhile, perhaps with the session of another one, is no error. */
+static enum rc
+end_one(struct store_write *w, struct store_unit *u, int64_t socket_id,
+        const struct target_step *s)
+{
+    struct store_end e = {s->text, false, true, s->now_ms};
+    int64_t session_id;
+    enum rc rc;
+    if (!s->is_close) {
+        rc = store_socket_end(w, u, socket_id, &e);
+        return rc == RC_NOTFOUND ? RC_OK : rc;
+    }
+    rc = store_socket_session(w->conn, socket_id, &session_id);
+    if (rc == RC_OK)
+        rc = store_session_end(w, u, session_id, &e);
+    return rc == RC_NOTFOUND || rc == RC_CONFLICT ? RC_OK : rc;
+}
+
 static enum rc
 run_disconnect(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
@@ -479,15 +506,15 @@ run_disconnect(struct store_write *w, struct store_unit *u, struct store_step *s
         return rc == RC_NOTFOUND ? RC_OK : rc;
     rc = store_route_sockets(w->conn, &r, &ids, &n);
     for (size_t i = 0; rc == RC_OK && i < n; i++)
-        rc = store_job_disconnect(w, u, ids[i], s->text, s->is_close, s->now_ms);
+        rc = end_one(w, u, ids[i], s);
     free(ids);
     store_route_fini(&r);
     return rc;
 }
 
 void
-store_unit_disconnect(struct store_unit *u, const struct store_target *t, struct str reason,
-                      bool is_close, int64_t now_ms)
+store_unit_disconnect(struct store_unit *u, const struct store_target *t,
+                      struct str reason, bool is_close, int64_t now_ms)
 {
     struct target_step *s = add_target(u, run_disconnect, t, reason);
     s->is_close = is_close;

@@ -36,6 +36,8 @@ enum {
     BUSY_WAIT_US = 30 * 1000000,
     STOP_WAIT_US = 2 * 1000000,
     PROCESS_ROW_MS = 1000,
+    PROCESS_ROW_MANY = 2000, /* so many rows are worth a write … */
+    PROCESS_ROW_MANY_MS = 100,
     IDLE_LOOK_MS = 10000, /* housekeeping of a database where nothing changes */
     LOG_ERROR_MS = 1000,
     PRUNE_PAUSE_NS = 10000000
@@ -59,6 +61,7 @@ struct store_thread {
     _Atomic uint64_t expected; /* EXPECT_SET and the `change` that our COMMIT will make; 0: none */
     _Atomic int64_t noted_seq; /* for the process row */
     atomic_bool is_draining;
+    atomic_bool is_waiting;    /* for the queue or the database */
 
     pthread_mutex_t conn_mutex; /* whoever uses what is below: the thread, or set-up */
     const struct cfg *cfg;
@@ -130,10 +133,33 @@ rollback(struct store_thread *t)
         log_error("store", "rollback.failed", LOG_Z("error", sqlite3_errmsg(t->conn->db)));
 }
 
+/* The loop listens to others again. */
+static void
+say_waiting(struct store_thread *t)
+{
+    if (!atomic_exchange(&t->is_waiting, true))
+        store_wake_signal(t->wake);
+}
+
+/* Tries at once; a database that is busy is waited for after the loop was told. */
+static enum rc
+begin_waiting(struct store_thread *t)
+{
+    int64_t until_us = atomic_exchange(&t->conn->wait_until_us, 0);
+    enum rc rc = run_stmt(t, STORE_STMT_batch_begin);
+    int64_t none = 0;
+    /* Not if store_thread_stop() has set another end meanwhile. */
+    atomic_compare_exchange_strong(&t->conn->wait_until_us, &none, until_us);
+    if (rc != RC_BUSY || until_us == 0)
+        return rc;
+    say_waiting(t);
+    return run_stmt(t, STORE_STMT_batch_begin);
+}
+
 static enum rc
 begin(struct store_thread *t)
 {
-    enum rc rc = run_stmt(t, STORE_STMT_batch_begin);
+    enum rc rc = begin_waiting(t);
     if (rc != RC_OK)
         return rc;
     t->has_begun = store_wake_head(t->wake, &t->begun);
@@ -182,8 +208,9 @@ keep_house(struct store_thread *t)
 {
     int64_t seq = atomic_load_explicit(&t->noted_seq, memory_order_relaxed);
     bool is_draining = atomic_load_explicit(&t->is_draining, memory_order_relaxed);
-    if (is_draining != t->row_is_draining ||
-        (seq != t->row_seq && t->w.now_ms - t->row_ms >= PROCESS_ROW_MS)) {
+    int64_t age_ms = t->w.now_ms - t->row_ms;
+    if (is_draining != t->row_is_draining || (seq != t->row_seq && age_ms >= PROCESS_ROW_MS) ||
+        (seq - t->row_seq > PROCESS_ROW_MANY && age_ms >= PROCESS_ROW_MANY_MS)) {
         enum rc rc = store_live_update(t->live, t->conn, seq, is_draining);
         if (rc != RC_OK)
             return rc;
@@ -191,7 +218,7 @@ keep_house(struct store_thread *t)
         t->row_is_draining = is_draining;
         t->row_ms = t->w.now_ms;
     }
-    return store_prune_run(&t->prune, &t->w, t->live, t->cfg);
+    return store_prune_run(&t->prune, &t->w, t->live, seq, t->cfg);
 }
 
 /* ---- running units ---- */
@@ -312,6 +339,15 @@ push_entry(struct store_thread *t, struct store_unit *u)
     t->entries[t->n_entries++] = (struct entry){u, false};
 }
 
+/* Nothing happened in it. */
+static void
+drop_batch(struct store_thread *t, struct store_batch *b)
+{
+    atomic_store(&t->expected, 0);
+    atomic_store(&t->is_waiting, false);
+    free(b);
+}
+
 static void
 hand_back(struct store_thread *t, struct store_batch *b)
 {
@@ -329,6 +365,7 @@ hand_back(struct store_thread *t, struct store_batch *b)
     *t->done_tail = b;
     t->done_tail = &b->next;
     atomic_store(&t->expected, 0);
+    atomic_store(&t->is_waiting, false);
     pthread_mutex_unlock(&t->mutex);
     if (was_empty)
         store_wake_signal(t->wake);
@@ -355,8 +392,10 @@ run_batch(struct store_thread *t, struct store_unit *units)
     for (struct store_unit *u = units; u; u = *store_unit_next(u))
         push_entry(t, u);
     set_wait(t, units != NULL);
-    if (!store_live_try_queue(t->live))
+    if (!store_live_try_queue(t->live)) {
+        say_waiting(t);
         store_live_wait_queue(t->live);
+    }
     while ((rc = run_transaction(t, b, is_guarded)) == RC_CONFLICT) {
         rollback(t);
         is_guarded = true;
@@ -375,7 +414,7 @@ run_batch(struct store_thread *t, struct store_unit *units)
     if (units || (b->is_committed && !(b->has_head && store_head_eq(&b->head, &t->begun))))
         hand_back(t, b);
     else
-        free(b);
+        drop_batch(t, b);
     store_live_leave_queue(t->live);
     if (t->checkpoint && t->has_own)
         store_checkpoint_look(t->checkpoint, &t->own);
@@ -454,7 +493,7 @@ run(void *arg)
 /* ---- the loop's side ---- */
 
 enum rc
-store_thread_start(pthread_t *id, void *(*fn)(void *), void *arg)
+store_thread_start(pthread_t *id, const char *name, void *(*fn)(void *), void *arg)
 {
     sigset_t all, before;
     int n;
@@ -462,7 +501,10 @@ store_thread_start(pthread_t *id, void *(*fn)(void *), void *arg)
     pthread_sigmask(SIG_BLOCK, &all, &before);
     n = pthread_create(id, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return n == 0 ? RC_OK : RC_NOMEM;
+    if (n != 0)
+        return RC_NOMEM;
+    pthread_setname_np(*id, name);
+    return RC_OK;
 }
 
 enum rc
@@ -489,7 +531,7 @@ store_thread_create(struct store_thread **out, const struct cfg *cfg, struct sto
     pthread_cond_init(&t->cond, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&t->conn_mutex, NULL);
-    if (store_thread_start(&t->id, run, t) != RC_OK) {
+    if (store_thread_start(&t->id, "store", run, t) != RC_OK) {
         t->is_stopped = true;
         store_thread_destroy(t);
         return RC_NOMEM;
@@ -558,6 +600,12 @@ bool
 store_thread_expects(struct store_thread *t, const struct store_head *head)
 {
     return atomic_load(&t->expected) == (EXPECT_SET | head->change);
+}
+
+bool
+store_thread_is_waiting(struct store_thread *t)
+{
+    return atomic_load_explicit(&t->is_waiting, memory_order_relaxed);
 }
 
 void

@@ -45,6 +45,8 @@ struct store_batch *store_thread_take(struct store_thread *t);
 /* The head that the present transaction will have once it is committed: then its batch is about
  * to come and nobody need read it back. */
 bool store_thread_expects(struct store_thread *t, const struct store_head *head);
+/* Units were handed over, but others have the lock: their commits come first. */
+bool store_thread_is_waiting(struct store_thread *t);
 /* What the process row shall say; written with the next commit, at most once a second. */
 void store_thread_note(struct store_thread *t, int64_t last_seq, bool is_draining);
 /* About once a second: housekeeping even if there are no units. */
@@ -54,7 +56,7 @@ void store_thread_tick(struct store_thread *t);
 MUST_CHECK enum rc store_thread_setup_begin(struct store_thread *t, struct store_conn **out);
 MUST_CHECK enum rc store_thread_setup_end(struct store_thread *t, bool is_commit);
 
-/* A thread that gets no signals. */
-MUST_CHECK enum rc store_thread_start(pthread_t *id, void *(*run)(void *), void *arg);
+/* A thread that gets no signals. `name`: at most 15 characters, for ps and top. */
+MUST_CHECK enum rc store_thread_start(pthread_t *id, const char *name, void *(*run)(void *), void *arg);
 
 #endif

@@ -1,12 +1,14 @@
 /*
- * Units: the list of steps, its memory, and how it is run. What the steps do stands in session.c, socket.c, target.c,
- * job.c, sweep.c and app_sql.c.
+ * Units: the list of steps, its memory, and how it is run. What the steps do stands in
+ * session.c, socket.c, target.c, job.c, sweep.c and app_sql.c.
  *
- * 1. All memory of a unit's steps is its arena: the first piece stands in the unit itself, so that a small unit is one
- *    allocation.
- * 2. A unit runs in a SAVEPOINT only if it may have to be undone alone: a guard stands behind a step that writes, or it
- *    fires application SQL. A first guard that finds zero rows has written nothing.
- * 3. A result is made anew by each run; what was noted in w by a run that is undone is taken back.
+ * 1. All memory of a unit's steps is its arena: the first piece stands in the unit
+ * itself, so that a small unit is one allocation.
+ * 2. A unit runs in a SAVEPOINT only if it may have to be undone alone: a guard stands
+ * behind a step that writes, or it fires application SQL. A first guard that finds zero
+ * rows has written nothing.
+ * 3. A result is made anew by each run; what was noted in w by a run that is undone is
+ * taken back.
  *
  * Built and finished on the loop's thread, run on the store thread.
  *
@@ -31,7 +33,7 @@ struct chunk {
 };
 
 struct store_unit {
-    struct store_unit *next;    /* of the thread's queue */
+    struct store_unit *next; /* of the thread's queue */
     struct store_step *steps;
     struct store_step **tail;
     size_t n_steps;
@@ -42,7 +44,7 @@ struct store_unit {
     size_t cap_new_sockets;
     struct store_job *jobs;
     size_t cap_jobs;
-    char *free_bytes;           /* the arena: what is left of the newest piece */
+    char *free_bytes; /* the arena: what is left of the newest piece */
     size_t n_free_bytes;
     struct chunk *chunks;
     char error[ERROR_BYTES];
@@ -56,7 +58,7 @@ struct mark {
     bool is_gapped;
 };
 
-/* ------------------------------------------------------------------------------- memory */
+/* ---- memory ---- */
 
 void *
 store_step_alloc(struct store_unit *u, size_t size)
@@ -181,13 +183,14 @@ store_unit_set_done(struct store_unit *u, store_done_fn *on_done, void *arg)
 }
 
 void
-store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done, void *arg)
+store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done,
+                  void *arg)
 {
     store_unit_set_done(u, on_done, arg);
     store_queue_unit(st, u);
 }
 
-/* ------------------------------------------------------------------------ for the steps */
+/* ---- for the steps ---- */
 
 int64_t
 store_step_socket(const struct store_unit *u, int64_t id)
@@ -204,7 +207,8 @@ store_step_note_socket(struct store_unit *u, int64_t socket_id)
 {
     if (u->result.n_new_sockets == u->cap_new_sockets) {
         u->cap_new_sockets = u->cap_new_sockets ? 2 * u->cap_new_sockets : 4;
-        u->new_sockets = xrealloc(u->new_sockets, u->cap_new_sockets * sizeof *u->new_sockets);
+        u->new_sockets =
+            xrealloc(u->new_sockets, u->cap_new_sockets * sizeof *u->new_sockets);
         u->result.new_socket_ids = u->new_sockets;
     }
     u->new_sockets[u->result.n_new_sockets++] = socket_id;
@@ -260,7 +264,7 @@ store_step_bind_blob(sqlite3_stmt *stmt, int index, struct str s)
     sqlite3_bind_blob64(stmt, index, s.len ? s.p : "", s.len, SQLITE_STATIC);
 }
 
-/* ------------------------------------------------------------------------------ running */
+/* ---- running ---- */
 
 /* Invariant 2. */
 static bool
@@ -281,7 +285,8 @@ run_steps(struct store_write *w, struct store_unit *u)
 {
     for (struct store_step *s = u->steps; s && !u->result.is_stopped; s = s->next) {
         enum rc rc = s->run(w, u, s);
-        /* RC_INVALID of our own statements (a constraint, say) must not pass for one that can be undone alone. */
+        /* RC_INVALID of our own statements (a constraint, say) must not pass for one that
+         * can be undone alone. */
         if (rc == RC_INVALID && !(s->flags & STORE_STEP_RISKY) && !u->error[0])
             store_step_error(u, "%s", sqlite3_errmsg(w->conn->db));
         if (rc != RC_OK)
@@ -291,14 +296,21 @@ run_steps(struct store_write *w, struct store_unit *u)
 }
 
 static enum rc
+release(struct store_write *w)
+{
+    return conn_done(conn_stmt(w->conn, STORE_STMT_unit_release));
+}
+
+static enum rc
 undo(struct store_write *w, const struct mark *mark)
 {
     enum rc rc;
     if (sqlite3_get_autocommit(w->conn->db))
-        return RC_IO; /* the whole transaction is gone: RAISE(ROLLBACK), an interrupt, a full disk */
+        return RC_IO; /* the whole transaction is gone: RAISE(ROLLBACK), an interrupt, a
+                         full disk */
     rc = conn_done(conn_stmt(w->conn, STORE_STMT_unit_rollback));
     if (rc == RC_OK)
-        rc = conn_done(conn_stmt(w->conn, STORE_STMT_unit_release));
+        rc = release(w);
     if (rc != RC_OK)
         return rc;
     while (w->n_packets > mark->n_packets)
@@ -326,7 +338,7 @@ store_unit_run(struct store_write *w, struct store_unit *u)
         if (w->n_rows > mark.n_rows)
             u->result.last_seq = w->last_seq;
         if (has_savepoint)
-            rc = conn_done(conn_stmt(w->conn, STORE_STMT_unit_release));
+            rc = release(w);
         return rc;
     }
     if (rc == RC_CONFLICT || (rc == RC_INVALID && has_savepoint)) {

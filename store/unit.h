@@ -83,11 +83,12 @@ void store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen,
 void store_unit_upgrade_claim(struct store_unit *u, int64_t session_id, int64_t dead_id, int64_t due_ms, int64_t now_ms);
 void store_unit_upgrade_commit(struct store_unit *u, int64_t session_id);
 void store_unit_upgrade_reset(struct store_unit *u, int64_t session_id, int64_t seen_id);
-/* Closes the lease, appends the close row, and makes a job "disconnect" {"reason":…} for each of its open sockets. */
-void store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason, int64_t now_ms);
+/* Closes the lease, ends its open sockets (store_unit_socket_end), appends the close row. */
+void store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
+                              bool is_recoverable, int64_t now_ms);
 
-/* The next GET of a session that the server closed is told so, once: closed and not told yet, then is_told is set. */
-void store_unit_session_told(struct store_unit *u, int64_t session_id);
+/* A GET of a session that the server closed: first what is due (cursor_seq moves), then that it is closed, once. */
+void store_unit_session_told(struct store_unit *u, int64_t session_id, int64_t cursor_seq, bool is_told);
 
 /* ---- sessions, not guards ---- */
 void store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen, int64_t last_seq);
@@ -110,7 +111,8 @@ struct store_socket_new {
 };
 /* The n-th call makes STORE_NEW_SOCKET(n). Also clears the session's connect deadline. */
 void store_unit_socket_create(struct store_unit *u, const struct store_socket_new *s);
-/* Ends a socket: lost (may be recovered) or gone; not a guard, but where the socket has ended already all LATER steps of
+/* Ends a socket: lost (may be recovered, if it has a recovery id) or gone; makes the job "disconnect"
+ * {"reason":…,"rooms":[…]} that runs its handlers. Not a guard, but where the socket has ended already all LATER steps of
  * the unit are left out (is_stopped). */
 void store_unit_socket_end(struct store_unit *u, int64_t socket_id, bool is_lost, struct str reason, int64_t now_ms);
 void store_unit_socket_data(struct store_unit *u, int64_t socket_id, struct str data_json);
@@ -137,7 +139,7 @@ void store_unit_packet(struct store_unit *u, const struct store_target *t, struc
 /* Set operations: one control row and its members, on who is there at that seq. `room` is created if it is new. */
 void store_unit_join(struct store_unit *u, const struct store_target *t, struct str room);
 void store_unit_leave(struct store_unit *u, const struct store_target *t, struct str room);
-/* A job "disconnect" {"reason":…,"close":…} for each socket of the target. */
+/* Ends each socket of the target after a DISCONNECT to its client; is_close: all sockets of its session, and the session. */
 void store_unit_disconnect(struct store_unit *u, const struct store_target *t, struct str reason, bool is_close,
                            int64_t now_ms);
 
@@ -156,7 +158,8 @@ void store_unit_jobs_claim(struct store_unit *u, int64_t now_ms, size_t n);
 /* ---- sweeping; each does a bounded slice ---- */
 /* The leases of a dead process: WebSocket sessions are closed (reason), polls are freed; its process row goes when none is
  * left, its jobs lose their owner. */
-void store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason, int64_t now_ms, size_t n);
+void store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason,
+                     bool is_recoverable, int64_t now_ms, size_t n);
 /* Lost sockets whose recovery window is over become gone; old ended rows are forgotten. */
 void store_unit_forget(struct store_unit *u, int64_t now_ms, size_t n);
 

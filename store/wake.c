@@ -10,7 +10,8 @@
  * The probe doesn't see locks of its own process: the store thread signals its commits.
  *
  * At high rates at most one wake a millisecond: after WAKES_PER_MS within one, the file is not
- * listened to until the next (is_deaf).
+ * listened to until the next (is_crowded). Nor while our own thread commits (is_hushed): each of
+ * its writes would wake the loop for nothing.
  *
  * Invariants:
  * 1. The descriptor of -shm is opened once and never closed: closing any descriptor of a file
@@ -84,13 +85,21 @@ watch(struct store_wake *w, int fd, uint32_t events, unsigned flag)
 }
 
 static void
-set_deaf(struct store_wake *w, bool is_deaf)
+listen_to_file(struct store_wake *w, bool was_listening)
 {
-    struct epoll_event ev = {.events = is_deaf ? 0 : EPOLLIN, .data.u32 = STORE_WAKE_FILE};
-    if (w->is_deaf == is_deaf)
-        return;
-    w->is_deaf = is_deaf;
-    epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, w->inotify_fd, &ev);
+    bool is_listening = !w->is_crowded && !w->is_hushed;
+    struct epoll_event ev = {.events = is_listening ? EPOLLIN : 0,
+                             .data.u32 = STORE_WAKE_FILE};
+    if (w->inotify_fd >= 0 && is_listening != was_listening)
+        epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, w->inotify_fd, &ev);
+}
+
+static void
+set_crowded(struct store_wake *w, bool is_crowded)
+{
+    bool was_listening = !w->is_crowded && !w->is_hushed;
+    w->is_crowded = is_crowded;
+    listen_to_file(w, was_listening);
 }
 
 static void
@@ -164,7 +173,7 @@ store_wake_close(struct store_wake *w)
             close(fds[i]);
     if (w->shm)
         munmap(w->shm, MAP_BYTES);
-    *w = (struct store_wake){-1, -1, -1, -1, -1, NULL, 0, false, 0, 0};
+    *w = (struct store_wake){-1, -1, -1, -1, -1, .shm = NULL};
 }
 
 /* SQLite writes the second copy first, so a reader that finds both alike has a whole one. */
@@ -214,9 +223,30 @@ drain_file(struct store_wake *w)
 {
     char events[4096];
     ssize_t n;
+    if (w->inotify_fd < 0)
+        return;
     do
         n = read(w->inotify_fd, events, sizeof events);
     while (n == (ssize_t)sizeof events);
+}
+
+void
+store_wake_hush(struct store_wake *w, bool is_hushed)
+{
+    bool was_listening = !w->is_crowded && !w->is_hushed;
+    if (w->is_hushed == is_hushed)
+        return;
+    w->is_hushed = is_hushed;
+    listen_to_file(w, was_listening);
+    if (!is_hushed)
+        drain_file(w);
+}
+
+void
+store_wake_owe(struct store_wake *w)
+{
+    w->is_owed = true;
+    store_wake_signal(w);
 }
 
 unsigned
@@ -227,10 +257,13 @@ store_wake_poll(struct store_wake *w)
     int n = epoll_wait(w->epoll_fd, ready, 3, 0);
     for (int i = 0; i < n; i++)
         events |= ready[i].data.u32;
-    if (events & STORE_WAKE_TIMER && w->is_deaf) {
-        set_deaf(w, false);
-        events |= STORE_WAKE_FILE; /* what came meanwhile */
+    if (events & STORE_WAKE_TIMER && w->is_crowded) {
+        set_crowded(w, false);
+        w->is_owed = true;
     }
+    if (w->is_owed)
+        events |= STORE_WAKE_FILE;
+    w->is_owed = false;
     if (events & STORE_WAKE_FILE)
         drain_file(w);
     return events;
@@ -261,7 +294,7 @@ store_wake_rest(struct store_wake *w, unsigned events, bool is_unsure)
     if (events & STORE_WAKE_FILE) {
         w->n_rechecks = 0;
         if (is_crowded(w, &left_us)) {
-            set_deaf(w, true);
+            set_crowded(w, true);
             set_timer(w, left_us);
             return;
         }

@@ -32,7 +32,9 @@ struct store_wake {
     int shm_fd;                                    /* never closed: invariant 1 of wake.c */
     void *shm;
     size_t n_rechecks; /* since the last event */
-    bool is_deaf;      /* the file is not listened to until the timer */
+    bool is_crowded;   /* too many wakes: the file is not listened to until the timer */
+    bool is_hushed;    /* nor while our own thread writes to it */
+    bool is_owed;      /* what was announced meanwhile must be looked at */
     /* wakes in the present millisecond, for coalescing */
     int64_t window_us;
     unsigned n_in_window;
@@ -49,6 +51,10 @@ uint32_t store_wake_n_copied(const struct store_wake *w);
 bool store_wake_is_writing(const struct store_wake *w);
 /* Any thread. */
 void store_wake_signal(struct store_wake *w);
+/* Our own thread writes (each write would wake us), or has ended. Afterwards the caller looks
+ * whether others wrote meanwhile, or store_wake_owe()s it to the next poll. */
+void store_wake_hush(struct store_wake *w, bool is_hushed);
+void store_wake_owe(struct store_wake *w);
 /* Which events came since the last call; a set of store_wake_event. */
 unsigned store_wake_poll(struct store_wake *w);
 /* After a look at the database because of STORE_WAKE_FILE or _TIMER: whether and when to look again. is_unsure: somebody

@@ -16,7 +16,9 @@ packages="gcc libc6-dev make pkg-config sqlite3 lighttpd curl ca-certificates
 case $level in
 run) ;;
 test | long)
-    packages="$packages libcmocka-dev clang-format php-cli php-sqlite3 python3 fonts-dejavu-core"
+    # apache2-bin is the program and its modules, without the service.
+    packages="$packages libcmocka-dev clang-format php-cli php-sqlite3 python3 fonts-dejavu-core
+        apache2-bin"
     command -v chromium >/dev/null || packages="$packages chromium"
     [ "$level" = test ] || packages="$packages clang libclang-rt-dev"
     ;;

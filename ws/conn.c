@@ -2,13 +2,14 @@
  * WebSocket connections; see conn.h.
  *
  * Invariants (libwebsockets 4.1.6 breaks the stream or loses the close frame otherwise):
- * 1. Only flush() writes, and never while lws_partial_buffered(): lws holds the rest of one write at most, and calls
- *    WRITEABLE when it is gone.
+ * 1. Only flush() writes, and never while lws_partial_buffered(): lws holds the rest of
+ * one write at most, and calls WRITEABLE when it is gone.
  * 2. Nothing is written after lws was asked to close, or closes by itself (ENDING).
- * 3. A close frame is asked for by lws_close_reason() and LWS_TO_KILL_SYNC, outside of lws' callbacks, when nothing is
- *    buffered in lws.
- * 4. The engine is called only from the loop's poll and timer phases, never from flush(): its own prepare callback has
- *    run by then, so what it does would wait for the next event.
+ * 3. A close frame is asked for by lws_close_reason() and LWS_TO_KILL_SYNC, outside of
+ * lws' callbacks, when nothing is buffered in lws.
+ * 4. The engine is called only from the loop's poll and timer phases, never from flush():
+ * its own prepare callback has run by then, so what it does would wait for the next
+ * event.
  * 5. lws arms its timers only after an event of its own: lws_cancel_service() makes one.
  *
  * Sidecar, loop thread.
@@ -27,11 +28,12 @@
 enum {
     CODE_BAD_DATA = 1007,
     CODE_TOO_BIG = 1009,
-    FLUSH_MS = 10000,  /* what a closing connection may take for the rest of its queue */
-    EXPIRE_MS = 1000,  /* how often that is looked at */
+    FLUSH_MS = 10000, /* what a closing connection may take for the rest of its queue */
+    EXPIRE_MS = 1000, /* how often that is looked at */
 };
 
-/* enum sio_reason, which this folder does not include; a unit test holds them together. */
+/* enum sio_reason, which this folder does not include; a unit test holds them together.
+ */
 enum { REASON_TRANSPORT_CLOSE = 5, REASON_TRANSPORT_ERROR = 6 };
 
 static void
@@ -103,14 +105,16 @@ refuse_message(struct ws_conn *c, int code)
     tell_gone(c, REASON_TRANSPORT_ERROR);
 }
 
-/* The end without a close frame, and with a reset, so that the kernel forgets what it could not send. */
+/* The end without a close frame, and with a reset, so that the kernel forgets what it
+ * could not send. */
 static void
 terminate(struct ws_conn *c)
 {
     struct linger at_once = {.l_onoff = 1};
     c->state = WS_CONN_ENDING;
     ws_queue_clear(&c->queue);
-    setsockopt(lws_get_socket_fd(c->lws), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    setsockopt(lws_get_socket_fd(c->lws), SOL_SOCKET, SO_LINGER, &at_once,
+               sizeof at_once);
     lws_set_timeout(c->lws, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
     lws_cancel_service(c->all->lws);
 }
@@ -210,7 +214,8 @@ take_message(struct ws_conn *c, struct str message)
 {
     struct ws_conns *all = c->all;
     if (c->is_deflated) {
-        enum rc rc = ws_deflate_inflate(all->deflate, message, all->message_bytes_max, &message);
+        enum rc rc =
+            ws_deflate_inflate(all->deflate, message, all->message_bytes_max, &message);
         if (rc != RC_OK) {
             refuse_message(c, rc == RC_TOOBIG ? CODE_TOO_BIG : CODE_BAD_DATA);
             return;
@@ -319,14 +324,16 @@ ws_conn_on_established(struct ws_conn *c, struct ws_conns *all, struct lws *lws,
 void
 ws_conn_on_receive(struct ws_conn *c, const char *p, size_t len)
 {
-    bool is_first = lws_is_first_fragment(c->lws), is_final = lws_is_final_fragment(c->lws);
+    bool is_first = lws_is_first_fragment(c->lws),
+         is_final = lws_is_final_fragment(c->lws);
     if (c->state != WS_CONN_OPEN)
         return;
     if (is_first) {
         c->is_binary = lws_frame_is_binary(c->lws);
         c->is_deflated = c->can_deflate && (lws_get_reserved_bits(c->lws) & 0x40);
     }
-    if (c->rx.len + len + lws_remaining_packet_payload(c->lws) > c->all->message_bytes_max) {
+    if (c->rx.len + len + lws_remaining_packet_payload(c->lws) >
+        c->all->message_bytes_max) {
         refuse_message(c, CODE_TOO_BIG);
     } else if (is_first && is_final) {
         take_message(c, (struct str){p, len});

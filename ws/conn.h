@@ -1,6 +1,7 @@
 /*
- * One WebSocket: what comes in is collected to whole messages for the engine, what goes out waits in a queue and
- * leaves, joined, before the loop sleeps. One function writes, one asks for the end.
+ * One WebSocket: what comes in is collected to whole messages for the engine, what goes
+ * out waits in a queue and leaves, joined, before the loop sleeps. One function writes,
+ * one asks for the end.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,15 +16,16 @@
 #include "ws/queue.h"
 
 /*
- *   NEW --established--> OPEN --ops->close, bad message--> CLOSING --queue empty--> ENDING
- *                         |  \--queue over its bound, write failed--> BROKEN ---------^
- *                         \------------- closed by the peer or by lws ----------------/
+ *   NEW ─established─► OPEN ─ops->close, bad message─► CLOSING ─queue empty─► ENDING
+ *                       │ └─queue over its bound, write failed─► BROKEN ────────▲
+ *                       └─────────── closed by the peer or by lws ──────────────┘
  *
  * NEW      lws is at the handshake, or it failed: nothing to undo.
  * OPEN     the engine knows this connection.
- * CLOSING  the engine is done with it; what is queued still goes out, then a close frame with `code`.
- * BROKEN   nothing can be sent any more; the engine learns it in the next turn of the loop.
- * ENDING   the engine is done with it, and the rest is up to lws; nothing is written or read any more.
+ * CLOSING  the engine is done with it; what is queued still goes out, then a close frame
+ *          with `code`.
+ * BROKEN   nothing can be sent any more; the engine learns it in the next turn.
+ * ENDING   the engine is done with it, the rest is up to lws; nothing is written or read.
  */
 enum ws_conn_state {
     WS_CONN_NEW,
@@ -40,36 +42,37 @@ struct ws_list {
     struct ws_conn *first, *last;
 };
 
-struct ws_conn { /* lws allocates it zeroed and frees it some time after ws_conn_on_closed */
+/* lws allocates it zeroed, and frees it some time after ws_conn_on_closed(). */
+struct ws_conn {
     struct lws *lws;
     struct ws_conns *all;
-    struct engine_ws *engine_ws;  /* in OPEN and BROKEN */
-    struct ws_list *list;         /* the list it is on, at most one; NULL: none */
-    struct ws_conn *prev, *next;  /* in it */
+    struct engine_ws *engine_ws; /* in OPEN and BROKEN */
+    struct ws_list *list;        /* the list it is on, at most one; NULL: none */
+    struct ws_conn *prev, *next; /* in it */
     struct ws_queue queue;
-    struct buf rx;                /* the pieces of an unfinished message */
-    int64_t deadline_ms;          /* in CLOSING, while the peer does not take the rest of the queue */
+    struct buf rx;       /* the pieces of an unfinished message */
+    int64_t deadline_ms; /* in CLOSING: how long the peer may take */
     enum ws_conn_state state : 8;
-    bool is_binary;               /* the message that is being received */
-    bool is_deflated;             /* that one is compressed */
-    bool can_deflate;             /* negotiated */
-    bool is_full;                 /* BROKEN because the queue exceeded its bound */
-    uint16_t code;                /* in CLOSING */
+    bool is_binary;   /* the message that is being received */
+    bool is_deflated; /* that one is compressed */
+    bool can_deflate; /* negotiated */
+    bool is_full;     /* BROKEN because the queue exceeded its bound */
+    uint16_t code;    /* in CLOSING */
 };
 
 struct ws_conns { /* all connections of the process */
     struct lws_context *lws;
-    struct engine *engine;        /* NULL once it is closed */
+    struct engine *engine; /* NULL once it is closed */
     size_t queue_bytes_max, message_bytes_max;
-    struct ws_deflate *deflate;   /* NULL: off */
-    size_t n;                     /* connections between ESTABLISHED and CLOSED */
-    struct ws_list dirty;         /* something may be written */
-    struct ws_list stuck;         /* CLOSING, waiting for the peer to take the rest */
+    struct ws_deflate *deflate; /* NULL: off */
+    size_t n;                   /* connections between ESTABLISHED and CLOSED */
+    struct ws_list dirty;       /* something may be written */
+    struct ws_list stuck;       /* CLOSING, waiting for the peer to take the rest */
     struct ws_list broken;
     uv_prepare_t flush;
-    uv_timer_t reap;              /* `broken` in the next turn */
-    uv_timer_t expire;            /* `stuck` after their deadline */
-    char *batch;                  /* WS_BATCH bytes, where frames are joined */
+    uv_timer_t reap;   /* `broken` in the next turn */
+    uv_timer_t expire; /* `stuck` after their deadline */
+    char *batch;       /* WS_BATCH bytes, where frames are joined */
 };
 
 extern const struct engine_ws_ops ws_conn_ops;

@@ -12,14 +12,14 @@
 #include "ws/request.h"
 
 enum {
-    LEVEL = 1,           /* the other levels cost more time than they save bytes in short messages */
+    LEVEL = 1,           /* on short messages the others save little for their time */
     WINDOW_BITS = -15,   /* raw deflate, 32 kB */
     MEM_LEVEL = 8,       /* 256 kB for the compressor */
     TAIL_LEN = 4,        /* what a sync flush ends with; not sent */
     KEEP_BYTES = 262144, /* inflated more than that: give the memory back */
 };
 
-static unsigned char TAIL[TAIL_LEN] = {0, 0, 0xff, 0xff}; /* not const only for zlib's interface */
+static const unsigned char TAIL[TAIL_LEN] = {0, 0, 0xff, 0xff};
 
 static const char PARAMS[] = "; server_no_context_takeover; client_no_context_takeover";
 static const char PARAMS_15[] =
@@ -30,7 +30,8 @@ static bool
 is_acceptable(struct str param, const char **params)
 {
     size_t eq = str_index(param, '=');
-    struct str name = str_slice(param, 0, eq), value = str_slice(param, eq + 1, param.len);
+    struct str name = str_slice(param, 0, eq),
+               value = str_slice(param, eq + 1, param.len);
     if (value.len >= 2 && value.p[0] == '"')
         value = str_slice(value, 1, value.len - 1);
     if (str_eqz(name, "server_no_context_takeover") ||

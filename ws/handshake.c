@@ -2,10 +2,13 @@
  * Handshakes; see handshake.h.
  *
  * Invariants:
- * 1. Of what a client sends, exactly the head is read here; what follows it is still in the socket when lws takes over.
- * 2. A poll handle is closed before lws gets its descriptor: libuv knows one watcher for each.
- * 3. An answered connection is closed once the client has closed its side, or after LINGER_MS: closing at once would
- *    reset it if bytes are unread, and the answer would be lost.
+ * 1. Of what a client sends, exactly the head is read here; what follows it is still in
+ * the socket when lws takes over.
+ * 2. A poll handle is closed before lws gets its descriptor: libuv knows one watcher for
+ * each.
+ * 3. An answered connection is closed once the client has closed its side, or after
+ * LINGER_MS: closing at once would reset it if bytes are unread, and the answer would be
+ * lost.
  *
  * Sidecar, loop thread.
  *
@@ -25,7 +28,7 @@
 #include "ws/server.h"
 
 enum {
-    HEAD_MS = 10000,  /* what a client may take to send the head */
+    HEAD_MS = 10000, /* what a client may take to send the head */
     LINGER_MS = 1000,
     TICK_MS = 500,
     DISCARD_BYTES = 4096,
@@ -48,13 +51,14 @@ static const struct {
     int status;
     const char *text;
 } STATUS_TEXTS[] = {
-    {400, "Bad Request"},          {403, "Forbidden"},
-    {404, "Not Found"},            {429, "Too Many Requests"},
-    {503, "Service Unavailable"},  {431, "Request Header Fields Too Large"},
+    {400, "Bad Request"},         {403, "Forbidden"},
+    {404, "Not Found"},           {429, "Too Many Requests"},
+    {503, "Service Unavailable"}, {431, "Request Header Fields Too Large"},
 };
 
 static const char TEXT_PLAIN[] = "text/plain; charset=UTF-8";
-static const char TEXT_HTML[] = "text/html"; /* what the reference says for a refused upgrade */
+static const char TEXT_HTML[] =
+    "text/html"; /* what the reference says for a refused upgrade */
 
 static const char *
 status_text(int status)
@@ -65,7 +69,8 @@ status_text(int status)
     return "Error";
 }
 
-/* Reads on into `buf`, which holds *len bytes, up to the end of the head and no further. */
+/* Reads on into `buf`, which holds *len bytes, up to the end of the head and no further.
+ */
 static enum head_state
 read_head(int fd, char *buf, size_t *len)
 {
@@ -169,8 +174,8 @@ pending_create(struct ws_handshakes *h, int fd, const char *peer, int64_t ms)
 
 /* Sends the answer; the connection then waits for the client's end. */
 static void
-answer(struct ws_handshakes *h, int fd, const char *peer, int status, const char *content_type,
-       const char *headers, struct str body)
+answer(struct ws_handshakes *h, int fd, const char *peer, int status,
+       const char *content_type, const char *headers, struct str body)
 {
     struct buf b = {0};
     struct ws_pending *p;
@@ -182,7 +187,8 @@ answer(struct ws_handshakes *h, int fd, const char *peer, int status, const char
         buf_append_str(&b, body);
     log_debug("ws", "ws.refused", LOG_I("status", status), LOG_S("text", body));
     /* A fresh connection's buffer takes it; if not, there is nobody to wait for. */
-    if (send(fd, b.p, b.len, MSG_NOSIGNAL) < 0 || shutdown(fd, SHUT_WR) != 0 || discard(fd)) {
+    if (send(fd, b.p, b.len, MSG_NOSIGNAL) < 0 || shutdown(fd, SHUT_WR) != 0 ||
+        discard(fd)) {
         close(fd);
     } else {
         p = pending_create(h, fd, peer, LINGER_MS);
@@ -192,7 +198,8 @@ answer(struct ws_handshakes *h, int fd, const char *peer, int status, const char
     buf_fini(&b);
 }
 
-/* A request without upgrade. Engine.IO's answers for our path: this server knows WebSocket only. */
+/* A request without upgrade. Engine.IO's answers for our path: this server knows
+ * WebSocket only. */
 static void
 answer_plain(struct ws_handshakes *h, int fd, const char *peer)
 {
@@ -221,7 +228,8 @@ upgrade(struct ws_handshakes *h, int fd, const char *peer)
     const char *content_type = TEXT_HTML;
     struct buf body = {0};
     int status = 400;
-    if (engine_ws_check(h->server->engine, &r->engine, &status, &content_type, &body) != RC_OK)
+    if (engine_ws_check(h->server->engine, &r->engine, &status, &content_type, &body) !=
+        RC_OK)
         answer(h, fd, peer, status, content_type ? content_type : TEXT_HTML, "",
                buf_str(&body));
     else if (r->upgrade == WS_UPGRADE_KEY)
@@ -237,7 +245,8 @@ upgrade(struct ws_handshakes *h, int fd, const char *peer)
 
 /* The head, in h->head, is complete or will never be. Takes the descriptor. */
 static void
-decide(struct ws_handshakes *h, int fd, const char *peer, enum head_state state, size_t len)
+decide(struct ws_handshakes *h, int fd, const char *peer, enum head_state state,
+       size_t len)
 {
     const struct cfg *cfg = h->server->cfg;
     enum rc rc;
@@ -247,12 +256,14 @@ decide(struct ws_handshakes *h, int fd, const char *peer, enum head_state state,
     }
     rc = state == HEAD_TOO_BIG ? RC_TOOBIG : ws_request_decode(&h->request, h->head, len);
     if (rc != RC_OK) {
-        h->request.engine.method = STR_NONE;
+        h->request.engine.method = STR_NONE; /* what is there is of an earlier request */
         answer(h, fd, peer, rc == RC_TOOBIG ? 431 : 400, TEXT_PLAIN, "", STR_NONE);
     } else if (!eio_path_is_ours(h->request.engine.path, cfg->path)) {
         answer(h, fd, peer, 404, TEXT_PLAIN, "", STR("Not Found"));
     } else if (h->request.upgrade == WS_UPGRADE_NONE) {
         answer_plain(h, fd, peer);
+    } else if (h->server->engine == NULL) {
+        answer(h, fd, peer, 503, TEXT_PLAIN, "", STR("shutting down"));
     } else {
         ws_request_set_remote(&h->request, str_of(peer), cfg->trusted_proxy);
         upgrade(h, fd, peer);

@@ -92,7 +92,8 @@ open_inherited(struct ws_listen *l, struct buf *err)
     if (count == NULL || atoi(count) < 1 || (pid && atol(pid) != (long)getpid()) ||
         getsockopt(INHERITED_FD, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) != 0 ||
         !is_listening)
-        return fail(l, "(empty)", "no listening socket was handed over (LISTEN_FDS)", err);
+        return fail(l, "(empty)", "no listening socket was handed over (LISTEN_FDS)",
+                    err);
     l->fd = INHERITED_FD;
     fcntl(l->fd, F_SETFD, FD_CLOEXEC);
     fcntl(l->fd, F_SETFL, fcntl(l->fd, F_GETFL) | O_NONBLOCK);
@@ -105,7 +106,8 @@ static bool
 is_alive(const struct sockaddr_un *a)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool is_refused = fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof *a) != 0 &&
+    bool is_refused = fd >= 0 &&
+                      connect(fd, (const struct sockaddr *)a, sizeof *a) != 0 &&
                       (errno == ECONNREFUSED || errno == ENOENT);
     if (fd >= 0)
         close(fd);
@@ -153,7 +155,8 @@ bind_tcp(const struct addrinfo *ai)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* accepted ones inherit it */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+               sizeof on); /* accepted ones inherit it */
     setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer_s, sizeof defer_s);
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
         return fd;

@@ -1,9 +1,9 @@
 /*
  * siolite-ws: the WebSocket sidecar. Start, signals, end.
  *
- * The end, in this order: no new connections; the engine drains and asks to close all WebSockets; the engine is closed;
- * the connections get END_MS for their close frames; lws goes, all handles are closed, the loop returns. A second
- * signal skips the waiting.
+ * The end, in this order: no new connections; the engine drains and asks to close all
+ * WebSockets; the engine is closed; the connections get END_MS for their close frames;
+ * lws goes, all handles are closed, the loop returns. A second signal skips the waiting.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -40,7 +40,8 @@ struct process {
 
 static struct process P; /* lws and libuv keep pointers into it */
 
-static const char *const STAGE_NAMES[] = {"running", "draining", "drained", "closing", "closed"};
+static const char *const STAGE_NAMES[] = {"running", "draining", "drained", "closing",
+                                          "closed"};
 
 static void
 enter(enum stage stage, uint64_t ms)
@@ -122,12 +123,13 @@ watch_signals(void)
     }
 }
 
-/* Before lws sizes its tables. A higher limit of the service manager stays. */
+/* Before lws sizes its tables by it. A limit of a million, as in containers, would cost
+ * 16 MB; who needs more connections starts another sidecar on the same port. */
 static void
-raise_descriptor_limit(void)
+set_descriptor_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
     setrlimit(RLIMIT_NOFILE, &limit);
@@ -136,13 +138,15 @@ raise_descriptor_limit(void)
 static enum rc
 start(struct buf *err)
 {
-    struct engine_options options = {.loop = &P.loop, .cfg = &P.cfg, .front = ENGINE_WS, .ws = &ws_conn_ops};
+    struct engine_options options = {
+        .loop = &P.loop, .cfg = &P.cfg, .front = ENGINE_WS, .ws = &ws_conn_ops};
     enum rc rc = ws_listen_open(&P.listen, P.cfg.ws_listen, err);
     if (rc != RC_OK)
         return rc;
     rc = ws_server_open(&P.server, &P.loop, &P.cfg);
     if (rc != RC_OK) {
-        buf_append_z(err, "libwebsockets can't be started (is libwebsockets-evlib-uv installed?)");
+        buf_append_z(
+            err, "libwebsockets can't be started (is libwebsockets-evlib-uv installed?)");
         return rc;
     }
     options.address = P.listen.address;
@@ -164,7 +168,7 @@ main(int argc, char **argv)
         return status;
     log_open("siolite-ws", (enum log_level)P.cfg.log_level);
     signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    set_descriptor_limit();
     uv_loop_init(&P.loop);
     uv_timer_init(&P.loop, &P.timer);
     if (start(&err) != RC_OK) {
@@ -172,7 +176,8 @@ main(int argc, char **argv)
         return EXIT_FAILURE; /* the kernel takes back what is open */
     }
     watch_signals();
-    log_info("ws", "start", LOG_Z("version", SIOLITE_VERSION), LOG_Z("address", P.listen.address));
+    log_info("ws", "start", LOG_Z("version", SIOLITE_VERSION),
+             LOG_Z("address", P.listen.address));
     uv_run(&P.loop, UV_RUN_DEFAULT);
     status = uv_loop_close(&P.loop);
     if (status != 0)

@@ -2,7 +2,8 @@
  * The queue of a WebSocket; see queue.h.
  *
  * Invariants:
- * 1. `chain` is NULL only if there are no chunks: the first in line never sits in a chunk.
+ * 1. `chain` is NULL only if there are no chunks: the first in line never sits in a
+ * chunk.
  * 2. `last` has room or is full, but is never empty; `first` is never empty.
  * 3. n_bytes is 0 if and only if the queue is empty.
  *
@@ -67,7 +68,8 @@ pop_chain(struct ws_queue *q)
     return chain;
 }
 
-/* The frame `f`, the next in line, is done. Returns its chain if that is finished, a reference for the caller. */
+/* The frame `f`, the next in line, is done. Returns its chain if that is finished, a
+ * reference for the caller. */
 static struct frame *
 advance(struct ws_queue *q, const struct frame *f)
 {
@@ -118,7 +120,8 @@ ws_queue_push_take(struct ws_queue *q, struct frame *chain)
 }
 
 bool
-ws_queue_take(struct ws_queue *q, struct ws_deflate *d, char *buffer, struct ws_batch *out)
+ws_queue_take(struct ws_queue *q, struct ws_deflate *d, char *buffer,
+              struct ws_batch *out)
 {
     size_t n = 0;
     *out = (struct ws_batch){0};

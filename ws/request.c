@@ -1,8 +1,9 @@
 /*
  * Decoding of HTTP/1.x request heads; see request.h.
  *
- * Lenient where Node is (white space around values, any token as a method), strict where leniency lets a proxy and us
- * see two different requests: no folded headers, no space before the colon, no control characters, no bare LF.
+ * Lenient where Node is (white space around values, any token as a method), strict where
+ * leniency lets a proxy and us see two different requests: no folded headers, no space
+ * before the colon, no control characters, no bare LF.
  *
  * Pure functions; sidecar, loop thread.
  *
@@ -40,11 +41,11 @@ lower_token(char *p, size_t len)
 }
 
 static bool
-has_control(struct str s)
+has_control(struct str s, char but)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f)
+        if ((c < ' ' && s.p[i] != but) || c == 0x7f)
             return true;
     }
     return false;
@@ -60,7 +61,8 @@ next_line(char **p, const char *end)
     return line;
 }
 
-/* Splits the target into path and query; an absolute form loses scheme and host, a fragment is cut off. */
+/* Splits the target into path and query; an absolute form loses scheme and host, a
+ * fragment is cut off. */
 static enum rc
 decode_target(struct engine_request *r, struct str target)
 {
@@ -88,7 +90,7 @@ decode_request_line(struct ws_request *r, struct str line)
     size_t method = str_index(line, ' ');
     struct str rest = str_slice(line, method + 1, line.len), version;
     size_t target = str_index(rest, ' ');
-    if (method == line.len || target == rest.len || has_control(line))
+    if (method == line.len || target == rest.len || has_control(line, ' '))
         return RC_INVALID;
     version = str_slice(rest, target + 1, rest.len);
     if (!str_eqz(version, "HTTP/1.1") && !str_eqz(version, "HTTP/1.0"))
@@ -106,8 +108,8 @@ is_key(struct str s)
         return false;
     for (size_t i = 0; i < 22; i++) {
         char c = s.p[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-              c == '+' || c == '/'))
+        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+              (c >= 'a' && c <= 'z') || c == '+' || c == '/'))
             return false;
     }
     return true;
@@ -136,7 +138,8 @@ decode_upgrade(struct ws_request *r)
         r->upgrade = WS_UPGRADE_OK;
 }
 
-/* An address as it is compared: without brackets and port, IPv4 inside of IPv6 as IPv4. */
+/* An address as it is compared: without brackets and port, IPv4 inside of IPv6 as IPv4.
+ */
 static struct str
 bare_address(struct str a)
 {
@@ -183,7 +186,7 @@ ws_request_decode(struct ws_request *r, char *head, size_t len)
         char *begin = p;
         struct str line = next_line(&p, end);
         size_t colon = str_index(line, ':');
-        if (colon == line.len || !lower_token(begin, colon) || has_control(line))
+        if (colon == line.len || !lower_token(begin, colon) || has_control(line, '\t'))
             return RC_INVALID;
         if (r->engine.n_headers == WS_HEADERS_MAX)
             return RC_TOOBIG;

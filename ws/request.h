@@ -1,7 +1,7 @@
 /*
- * The head of an HTTP request: bytes in, struct out. The sidecar reads heads itself and gives libwebsockets 4.1.6 a
- * short one of its own, because that library cannot list the headers of a request, limits them to a table, and hangs
- * up on escapes that it dislikes.
+ * The head of an HTTP request: bytes in, struct out. The sidecar reads heads itself and
+ * gives libwebsockets 4.1.6 a short one of its own, because that library cannot list the
+ * headers of a request, limits them to a table, and hangs up on escapes that it dislikes.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,7 +21,8 @@ enum ws_upgrade {
 };
 
 struct ws_request { /* borrows from the bytes it was decoded from */
-    struct engine_request engine; /* `headers` points to the array below; do not copy the struct */
+    struct engine_request
+        engine; /* `headers` points to the array below; do not copy the struct */
     struct engine_header headers[WS_HEADERS_MAX];
     enum ws_upgrade upgrade;
     struct str key;         /* Sec-WebSocket-Key, if upgrade is OK */
@@ -29,15 +30,17 @@ struct ws_request { /* borrows from the bytes it was decoded from */
     struct str extensions;  /* Sec-WebSocket-Extensions, the first such header */
 };
 
-/* How long the head is that begins at `p`, with its empty line; 0: not complete yet. Bytes before `from` were searched
- * before. */
+/* How long the head is that begins at `p`, with its empty line; 0: not complete yet.
+ * Bytes before `from` were searched before. */
 size_t ws_request_head_len(const char *p, size_t len, size_t from);
-/* Decodes a complete head; changes it in place (names become lower case). RC_INVALID: not HTTP/1.x; RC_TOOBIG: more
- * than WS_HEADERS_MAX headers. `remote` and `is_https` are not set. */
+/* Decodes a complete head; changes it in place (names become lower case). RC_INVALID: not
+ * HTTP/1.x; RC_TOOBIG: more than WS_HEADERS_MAX headers. `remote` and `is_https` are not
+ * set. */
 MUST_CHECK enum rc ws_request_decode(struct ws_request *r, char *head, size_t len);
-/* Sets `remote` and `is_https`. `peer` is the address of the connection, "" for a Unix socket, which only a local proxy
- * can open and which is trusted therefore. X-Forwarded-For counts only if `peer` is one of the addresses in
- * `trusted` (separated by spaces): the last address in it that is not trusted itself. */
+/* Sets `remote` and `is_https`. `peer` is the address of the connection, "" for a Unix
+ * socket, which only a local proxy can open and which is trusted therefore.
+ * X-Forwarded-For counts only if `peer` is one of the addresses in `trusted` (separated
+ * by spaces): the last address in it that is not trusted itself. */
 void ws_request_set_remote(struct ws_request *r, struct str peer, const char *trusted);
 /* Is `token` in a comma-separated list, whatever its case? */
 bool ws_request_has_token(struct str list, const char *token);

@@ -1,9 +1,10 @@
 /*
  * The lws context and its callback; see server.h.
  *
- * lws gets a request of our own making (adopt), whose answer it sends at once, within the call: so the real request is
- * still at hand when ESTABLISHED comes. Each setting below was chosen for a measured reason: no validity timer (its
- * sorted list makes accepting quadratic), a small receive buffer (memory of idle connections), large sends.
+ * lws gets a request of our own making (adopt), whose answer it sends at once, within the
+ * call: so the real request is still at hand when ESTABLISHED comes. Each setting below
+ * was chosen for a measured reason: no validity timer (its sorted list makes accepting
+ * quadratic), a small receive buffer (memory of idle connections), large sends.
  *
  * Sidecar, loop thread.
  *
@@ -17,9 +18,9 @@
 #include "core/base/log.h"
 
 enum {
-    RX_BUFFER = 1024,    /* a connection's receive buffer; 4096 would double an idle one's memory */
-    SERV_BUFFER = 8192,  /* one for the process: reads, and the answer to the handshake */
-    HEAD_BUFFER = 1024,  /* lws only sees the head made by write_head() */
+    RX_BUFFER = 1024,   /* of each connection; 4096 would double an idle one's memory */
+    SERV_BUFFER = 8192, /* of the process: for reading, and for the 101 */
+    HEAD_BUFFER = 1024, /* for the head that ws_server_adopt() makes */
     SUBPROTOCOL_MAX = 512,
 };
 
@@ -32,8 +33,9 @@ struct ws_adopting {
 static const struct lws_ext_options NO_OPTIONS[] = {{NULL, EXTARG_NONE}};
 
 static int
-on_extension(struct lws_context *context, const struct lws_extension *extension, struct lws *lws,
-             enum lws_extension_callback_reasons reason, void *user, void *in, size_t len)
+on_extension(struct lws_context *context, const struct lws_extension *extension,
+             struct lws *lws, enum lws_extension_callback_reasons reason, void *user,
+             void *in, size_t len)
 {
     (void)context;
     (void)extension;
@@ -45,7 +47,8 @@ on_extension(struct lws_context *context, const struct lws_extension *extension,
     return 0;
 }
 
-/* Adds to the 101: the extension's parameters behind its name, and the first subprotocol offered, as the reference. */
+/* Adds to the 101: the extension's parameters behind its name, and the first subprotocol
+ * offered, as the reference. */
 static void
 on_add_headers(const struct ws_adopting *a, struct lws_process_html_args *args)
 {
@@ -59,7 +62,8 @@ on_add_headers(const struct ws_adopting *a, struct lws_process_html_args *args)
 }
 
 static int
-on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in,
+       size_t len)
 {
     struct ws_server *s = lws_context_user(lws_get_context(lws));
     struct ws_conn *c = user;
@@ -101,7 +105,8 @@ static void
 on_lws_log(int level, const char *line)
 {
     struct str text = str_of(line);
-    /* 4.1.6 calls its normal course in lws_adopt_socket_vhost_readbuf() and at its end an error. */
+    /* 4.1.6 calls its normal course in lws_adopt_socket_vhost_readbuf() and at its end an
+     * error. */
     if (strstr(line, "calling service") || strstr(line, "lws_libuv_stop"))
         return;
     while (text.len && (unsigned char)text.p[text.len - 1] <= ' ')
@@ -115,7 +120,8 @@ ws_server_open(struct ws_server *s, uv_loop_t *loop, const struct cfg *cfg)
     struct lws_context_creation_info info = {0};
     s->cfg = cfg;
     s->loops[0] = loop;
-    s->retry = (struct lws_retry_bo){.secs_since_valid_ping = 1}; /* and hangup 0: no timer */
+    s->retry =
+        (struct lws_retry_bo){.secs_since_valid_ping = 1}; /* and hangup 0: no timer */
     s->protocols[0] = (struct lws_protocols){
         .name = "siolite",
         .callback = on_lws,
@@ -164,11 +170,12 @@ ws_server_adopt(struct ws_server *s, int fd, const struct ws_request *r)
     struct ws_adopting adopting = {.request = r};
     bool is_deflate =
         s->conns.deflate && ws_deflate_accept(r->extensions, &adopting.deflate_params);
-    int len = snprintf(head, sizeof head,
-                       "GET / HTTP/1.1\r\nHost: -\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %.*s\r\n%s\r\n",
-                       STR_ARG(r->key),
-                       is_deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
+    int len = snprintf(
+        head, sizeof head,
+        "GET / HTTP/1.1\r\nHost: -\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %.*s\r\n%s\r\n",
+        STR_ARG(r->key),
+        is_deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
     if (!is_deflate)
         adopting.deflate_params = NULL;
     s->adopting = &adopting;

@@ -1,5 +1,6 @@
 /*
- * libwebsockets as a guest in our loop: one context, one virtual host, no listening socket and no HTTP of its own.
+ * libwebsockets as a guest in our loop: one context, one virtual host, no listening
+ * socket and no HTTP of its own.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -30,12 +31,15 @@ struct ws_server {
     void *loops[1];
 };
 
-/* Before engine_open(): see ws_conns_open(). The struct must be zeroed and stay where it is. */
-MUST_CHECK enum rc ws_server_open(struct ws_server *s, uv_loop_t *loop, const struct cfg *cfg);
+/* Before engine_open(): see ws_conns_open(). The struct must be zeroed and stay where it
+ * is. */
+MUST_CHECK enum rc
+ws_server_open(struct ws_server *s, uv_loop_t *loop, const struct cfg *cfg);
 void ws_server_set_engine(struct ws_server *s, struct engine *engine);
 /* The request was accepted: lws answers 101 and owns the connection. Takes `fd`. */
 void ws_server_adopt(struct ws_server *s, int fd, const struct ws_request *r);
-/* Ends lws, with it all connections that are left, and closes all handles; the loop must run until they are closed. */
+/* Ends lws, with it all connections that are left, and closes all handles; the loop must
+ * run until they are closed. */
 void ws_server_close(struct ws_server *s);
 
 #endif

@@ -319,11 +319,8 @@ engine_http_begin(struct engine *e, const struct engine_request *r, engine_answe
 void
 engine_http_body(struct engine_http *h, struct str body, bool is_too_big)
 {
-    if (h->is_handshake) {
-        if (h->e->is_draining)
-            http_answer_empty(h, 503);
-        else
-            handshake(h);
+    if (h->is_handshake) { /* also while draining: the next request finds another process */
+        handshake(h);
     } else if (h->is_post) {
         post_body(h, body, is_too_big);
     } else {

@@ -8,14 +8,12 @@
 #include "core/engine/work.h"
 #include "core/sio/json.h"
 
-/* The client leaves a namespace: its end is claimed first, what the handlers want follows in the same commit. */
+/* The client leaves a namespace; the handlers run as a job. */
 static void
-disconnect(struct work *w, struct work_socket *k)
+leave(struct work *w, struct work_socket *k)
 {
-    struct str reason = str_of(sio_reason_text(SIO_R_CLIENT_NSP));
     w->changes_state = true;
-    store_unit_socket_end(work_unit(w), k->socket_id, false, reason, w->now_ms);
-    call_disconnect(w, k, reason);
+    store_unit_socket_end(work_unit(w), k->socket_id, false, str_of(sio_reason_text(SIO_R_CLIENT_NSP)), w->now_ms);
     k->is_gone = true;
 }
 
@@ -61,7 +59,7 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
             store_unit_answer(work_unit(w), p->ack_id, k->socket_id, p->args, attachments);
         return;
     case SIO_DISCONNECT:
-        disconnect(w, k);
+        leave(w, k);
         return;
     case SIO_CONNECT:
     case SIO_CONNECT_ERROR:

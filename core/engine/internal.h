@@ -88,6 +88,8 @@ void due_clear(struct due *d);
 MUST_CHECK enum rc session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_seq, struct due *out);
 /* Closes a session whoever holds it; its sockets' handlers follow as jobs. */
 void session_close(struct engine *e, int64_t session_id, enum sio_reason reason);
+/* The same as a step of a unit (a guard: the session is open). */
+void session_close_step(struct engine *e, struct store_unit *u, int64_t session_id, enum sio_reason reason);
 /* When a polling session dies if nothing happens: the earlier of heartbeat and connect deadline. */
 int64_t session_due_ms(const struct cfg *cfg, int64_t ping_ms, int64_t connect_due_ms);
 /* Is that time over (a WebSocket's is its sidecar's business), and why it dies then. */

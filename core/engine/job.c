@@ -21,8 +21,6 @@ struct job {
     struct timer timer;
     struct store_job j;
     bool is_bare;         /* its handlers' effects could not be committed: the rest is done without them */
-    int64_t close_id;     /* session to close after the commit, 0: none */
-    enum sio_reason close_reason;
 };
 
 static void
@@ -41,10 +39,6 @@ on_done(void *arg, const struct store_result *r)
     struct job *job = arg;
     switch (r->rc) {
     case RC_OK:
-        if (job->close_id != 0)
-            session_close(job->e, job->close_id, job->close_reason);
-        job_free(job);
-        return;
     case RC_CONFLICT: /* taken over */
     case RC_NOTFOUND:
         job_free(job);
@@ -105,52 +99,45 @@ load_session(struct work *w)
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-struct others {
-    struct work *w;
-    int64_t socket_id;
-};
-
-/* The whole connection ends: its other namespaces are told too, before the close. */
+/* The rooms that the socket was in when it ended, for app_rooms. */
 static void
-tell_other(void *arg, const struct store_socket *s)
+restore_rooms(struct work_socket *k, const json_t *names)
 {
-    const struct others *o = arg;
-    if (s->socket_id == o->socket_id || s->state != 0)
-        return;
-    char *nsp = str_dup(s->nsp);
-    work_send_session(o->w, nsp, store_packet_create(STORE_DISCONNECT, STR_NONE, STR_NONE));
-    free(nsp);
+    size_t i;
+    const json_t *name;
+    json_array_foreach(names, i, name) work_room_note(k, json_string_value(name), true);
 }
 
+/* The socket has ended; its handlers are still to run. */
 static enum rc
 run_disconnect(struct job *job, struct work *w, const json_t *args)
 {
     struct work_socket *k;
-    bool is_open = false;
-    const char *text = json_string_value(json_object_get(args, "reason"));
-    enum sio_reason reason = sio_reason_find(str_of(text));
-    if (reason == SIO_R_NONE)
-        reason = SIO_R_SERVER_NSP;
+    bool is_open;
+    const char *reason = json_string_value(json_object_get(args, "reason"));
     enum rc rc = load_socket(w, job->j.socket_id, &k, &is_open);
     if (rc == RC_OK)
         rc = load_session(w);
-    if (rc != RC_OK || k == NULL || !is_open)
+    if (rc != RC_OK || k == NULL || job->is_bare)
         return rc;
-    struct str wire = str_of(sio_reason_text(reason));
-    bool is_lost = w->e->cfg->recovery_ms > 0 && w->protocol == 4 && sio_reason_is_recoverable(reason);
-    store_unit_socket_end(work_unit(w), k->socket_id, is_lost, wire, w->now_ms);
-    if (reason == SIO_R_SERVER_NSP && w->has_transport)
-        work_send_session(w, k->nsp_name, store_packet_create(STORE_DISCONNECT, STR_NONE, STR_NONE));
-    if (!job->is_bare)
-        call_disconnect(w, k, wire);
-    const json_t *close = json_object_get(args, "close");
-    if ((json_is_true(close) || json_integer_value(close) != 0) && w->has_transport) {
-        struct others o = {w, k->socket_id};
-        rc = store_read_sockets(w->e->store, w->session_id, INT64_MAX, tell_other, &o);
-        job->close_id = w->session_id;
-        job->close_reason = reason;
-    }
-    return rc;
+    restore_rooms(k, json_object_get(args, "rooms"));
+    call_disconnect(w, k, str_of(reason ? reason : ""));
+    return RC_OK;
+}
+
+/* INSERT INTO kick. */
+static enum rc
+run_kick(struct job *job, struct work *w, const json_t *args)
+{
+    struct work_socket *k;
+    bool is_open;
+    enum rc rc = load_socket(w, job->j.socket_id, &k, &is_open);
+    if (rc != RC_OK || k == NULL)
+        return rc;
+    struct store_target t = {.nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
+    store_unit_disconnect(work_unit(w), &t, str_of(sio_reason_text(SIO_R_SERVER_NSP)),
+                          json_integer_value(json_object_get(args, "close")) != 0, w->now_ms);
+    return RC_OK;
 }
 
 static enum rc
@@ -194,7 +181,12 @@ on_timer(struct timer *t)
     enum rc rc = store_fence(e->store);
     if (rc == RC_OK) {
         work_unit(&w);
-        rc = strcmp(job->j.name, "disconnect") == 0 ? run_disconnect(job, &w, args) : run_later(job, &w, args);
+        if (strcmp(job->j.name, "disconnect") == 0)
+            rc = run_disconnect(job, &w, args);
+        else if (strcmp(job->j.name, "kick") == 0)
+            rc = run_kick(job, &w, args);
+        else
+            rc = run_later(job, &w, args);
     }
     if (rc == RC_OK) {
         struct store_unit *u = w.u;

@@ -119,14 +119,7 @@ unwrap_connection(struct app_call *c, const json_t *o)
     }
     size_t i;
     const json_t *room;
-    json_array_foreach(json_object_get(o, "rooms"), i, room)
-    {
-        struct work_room *r = xcalloc(1, sizeof *r);
-        r->name = xstrdup(json_string_value(room));
-        r->is_in = true;
-        r->next = k->rooms;
-        k->rooms = r;
-    }
+    json_array_foreach(json_object_get(o, "rooms"), i, room) work_room_note(k, json_string_value(room), true);
     c->k = k;
     c->is_connecting = true;
     c->number = (size_t)json_integer_value(json_object_get(o, "use"));

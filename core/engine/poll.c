@@ -155,7 +155,8 @@ answer(struct engine_http *h)
     engine_submit(h->e, u, on_answered, h);
 }
 
-/* The session was closed while this poll was parked: what was due before, then the close packet (EIO-CLOSE). */
+/* The session was closed: what is due goes first, alone, because clients drop what comes with a close; then, or in the
+ * next answer, the close packet (EIO-CLOSE). */
 static void
 on_told(void *arg, const struct store_result *r)
 {
@@ -168,11 +169,14 @@ static void
 tell_closed(struct engine_http *h)
 {
     struct store_unit *u = store_unit_create();
+    int64_t cursor = cut(h);
     h->state = HTTP_ANSWERING;
     h->is_ping = false;
+    if (h->due.n > 0)
+        h->is_close = h->is_noop = false;
     adapter_leave(&h->e->adapter, &h->sub);
     timers_disarm(&h->e->timers, &h->timer);
-    store_unit_session_told(u, h->session.session_id);
+    store_unit_session_told(u, h->session.session_id, cursor, h->is_close);
     engine_submit(h->e, u, on_told, h);
 }
 

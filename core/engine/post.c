@@ -128,11 +128,8 @@ handle(struct engine_http *h, struct str body)
         payload(&w, h, body);
         if (part.is_changed)
             store_unit_partial(work_unit(&w), w.session_id, buf_str(&part.text), buf_str(&part.attachments));
-        if (w.close_reason != SIO_R_NONE) {
-            store_unit_session_close(work_unit(&w), w.session_id, str_of(sio_reason_text(w.close_reason)), w.now_ms);
-            log_info("engine", "session.close", LOG_I("session", w.session_id),
-                     LOG_Z("reason", sio_reason_text(w.close_reason)));
-        }
+        if (w.close_reason != SIO_R_NONE)
+            session_close_step(e, work_unit(&w), w.session_id, w.close_reason);
         if (w.u == NULL) {
             http_answer(h, 200, TEXT_HTML, STR("ok"), false);
         } else {

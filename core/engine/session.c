@@ -258,12 +258,19 @@ session_death(const struct store_session *s, int64_t now_ms)
 /* ---- closing ---- */
 
 void
+session_close_step(struct engine *e, struct store_unit *u, int64_t session_id, enum sio_reason reason)
+{
+    bool is_recoverable = e->cfg->recovery_ms > 0 && sio_reason_is_recoverable(reason);
+    store_unit_session_close(u, session_id, str_of(sio_reason_text(reason)), is_recoverable, clock_now_ms());
+    log_info("engine", "session.close", LOG_I("session", session_id), LOG_Z("reason", sio_reason_text(reason)));
+}
+
+void
 session_close(struct engine *e, int64_t session_id, enum sio_reason reason)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_session_close(u, session_id, str_of(sio_reason_text(reason)), clock_now_ms());
+    session_close_step(e, u, session_id, reason);
     engine_submit(e, u, NULL, NULL);
-    log_info("engine", "session.close", LOG_I("session", session_id), LOG_Z("reason", sio_reason_text(reason)));
 }
 
 /* ---- the handshake, for handlers ---- */

@@ -48,7 +48,8 @@ sweep_processes(struct engine *e, int64_t now_ms)
         if (store_process_is_alive(e->store, ids.p[i]))
             continue;
         struct store_unit *u = store_unit_create();
-        store_unit_bury(u, ids.p[i], str_of(sio_reason_text(SIO_R_TRANSPORT_CLOSE)), now_ms, SLICE);
+        store_unit_bury(u, ids.p[i], str_of(sio_reason_text(SIO_R_TRANSPORT_CLOSE)), e->cfg->recovery_ms > 0,
+                        now_ms, SLICE);
         engine_submit(e, u, NULL, NULL);
         log_info("engine", "process.dead", LOG_I("process", ids.p[i]));
     }

@@ -290,21 +290,6 @@ app_refuse(struct app_call *c, const char *message, json_t *data)
 /* ---- rooms, sockets ---- */
 
 static void
-note_room(struct work_socket *k, const char *room, bool is_in)
-{
-    for (struct work_room *r = k->rooms; r != NULL; r = r->next)
-        if (strcmp(r->name, room) == 0) {
-            r->is_in = is_in;
-            return;
-        }
-    struct work_room *r = xcalloc(1, sizeof *r);
-    r->name = xstrdup(room);
-    r->is_in = is_in;
-    r->next = k->rooms;
-    k->rooms = r;
-}
-
-static void
 change_room(struct app_to *t, const char *room, bool is_join)
 {
     struct app_call *c = t->c;
@@ -313,7 +298,7 @@ change_room(struct app_to *t, const char *room, bool is_join)
     if (c->error != RC_OK)
         return;
     if (t->scope == TO_SENDER)
-        note_room(c->k, room, is_join);
+        work_room_note(c->k, room, is_join);
     if (t->scope == TO_SENDER && c->k->socket_id == 0)
         return; /* middleware: done when it is accepted */
     struct store_target target = target_of(t);

@@ -109,6 +109,21 @@ work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name, struct 
     return k;
 }
 
+void
+work_room_note(struct work_socket *k, const char *room, bool is_in)
+{
+    for (struct work_room *r = k->rooms; r != NULL; r = r->next)
+        if (strcmp(r->name, room) == 0) {
+            r->is_in = is_in;
+            return;
+        }
+    struct work_room *r = xcalloc(1, sizeof *r);
+    r->name = xstrdup(room);
+    r->is_in = is_in;
+    r->next = k->rooms;
+    k->rooms = r;
+}
+
 static bool
 is_known(const struct work *w, int64_t socket_id)
 {

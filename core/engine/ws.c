@@ -309,9 +309,7 @@ finish(struct engine_ws *w, struct work *k)
 {
     struct engine *e = w->e;
     if (k->close_reason != SIO_R_NONE) {
-        store_unit_session_close(work_unit(k), k->session_id, str_of(sio_reason_text(k->close_reason)), k->now_ms);
-        log_info("engine", "session.close", LOG_I("session", k->session_id),
-                 LOG_Z("reason", sio_reason_text(k->close_reason)));
+        session_close_step(e, work_unit(k), k->session_id, k->close_reason);
         k->changes_state = true;
     }
     if (k->u == NULL) { /* the short way */

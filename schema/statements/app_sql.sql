@@ -1,4 +1,6 @@
 -- Application SQL. store/app_sql.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: app_version_find
 -- in: version; out: 1; zero rows: not applied yet

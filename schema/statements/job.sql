@@ -1,4 +1,6 @@
 -- Jobs, questions and answers, units that must not run twice. store/job.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: guard_once
 -- in: key now_ms; no columns; zero rows changed: it was used
@@ -41,7 +43,6 @@ UPDATE t_job SET due_ms = :due_ms, owner_id = :process_id, gen = gen + 1 WHERE j
 RETURNING job_id, gen, due_ms, name, socket_id, args;
 
 -- name: jobs_claim
--- scan: t_process has some ten rows
 -- in: now_ms process_id n; out: as job_take; at most n rows. Nobody's: never owned, or the owner is gone or seen dead.
 UPDATE t_job SET owner_id = :process_id, gen = gen + 1 WHERE job_id IN (
     SELECT j.job_id FROM t_job j WHERE j.due_ms <= :now_ms AND (j.owner_id IS NULL

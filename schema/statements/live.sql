@@ -10,8 +10,9 @@ VALUES (:front, :os_pid, :address, :last_seq, :config_hash, :now) RETURNING proc
 UPDATE t_process SET last_seq = :last_seq, is_draining = :is_draining WHERE process_id = :process_id;
 
 -- name: process_delete
--- in: process_id; zero rows
-DELETE FROM t_process WHERE process_id = :process_id;
+-- in: process_id; zero rows. Not while it holds a lease: whoever sweeps clears that away first
+DELETE FROM t_process WHERE process_id = :process_id
+    AND NOT EXISTS (SELECT 1 FROM t_lease WHERE owner_id = :process_id);
 
 -- name: process_seqs
 -- scan: a list of some ten processes

@@ -9,12 +9,13 @@ SELECT (SELECT min(seq) FROM t_packet), (SELECT min(keep_seq) FROM t_lease WHERE
 -- out: bytes of the database in use; one row
 SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size;
 
--- name: prune_slice
--- scan: the n oldest rows
--- in: limit_ms n; out: seq of the n-th oldest row, seq of the last one among them that was made until limit_ms; one row.
--- Rows of outsiders don't know the time (made_ms 0); they are as old as the row after them at least.
-SELECT max(seq), max(seq) FILTER (WHERE made_ms > 0 AND made_ms <= :limit_ms)
-FROM (SELECT seq, made_ms FROM t_packet ORDER BY seq LIMIT :n);
+-- name: prune_age
+-- in: seq; out: made_ms of the newest row up to there (0: an outsider's that knows no time); zero rows: none
+SELECT made_ms FROM t_packet WHERE seq <= :seq ORDER BY seq DESC LIMIT 1;
+
+-- name: prune_last
+-- in: cut; out: the newest row up to there, NULL: none; one row
+SELECT max(seq) FROM t_packet WHERE seq <= :cut;
 
 -- name: prune_rows
 -- in: cut; zero rows

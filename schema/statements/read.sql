@@ -1,4 +1,6 @@
 -- Reads on the loop's own connection. store/read.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: read_begin
 -- zero rows
@@ -85,7 +87,6 @@ SELECT session_id FROM t_lease WHERE state = 0 AND due_ms <= :now_ms ORDER BY du
 SELECT process_id FROM t_process ORDER BY process_id;
 
 -- name: read_has_stray_jobs
--- scan: t_process has some ten rows
 -- in: now_ms; out: 0 or 1; one row. As jobs_claim.
 SELECT EXISTS (SELECT 1 FROM t_job j WHERE j.due_ms <= :now_ms AND (j.owner_id IS NULL
     OR NOT EXISTS (SELECT 1 FROM t_process p WHERE p.process_id = j.owner_id AND p.is_dead = 0)));

@@ -1,5 +1,7 @@
 -- Sessions and their leases (design, section 4). store/session.c
 -- Each UPDATE says in its WHERE from which state it goes; zero changed rows: somebody was first.
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: guard_post
 -- in: session_id post_gen; no columns; zero rows changed: an overlapping POST, closed or upgraded
@@ -76,8 +78,9 @@ WHERE session_id = :session_id AND state = 0;
 SELECT socket_id FROM t_socket WHERE session_id = :session_id AND state = 0 ORDER BY socket_id;
 
 -- name: session_told
--- in: session_id; no columns; zero rows changed: open, or told before
-UPDATE t_lease SET is_told = 1 WHERE session_id = :session_id AND state = 1 AND is_told = 0;
+-- in: session_id cursor_seq is_told; no columns; zero rows changed: open, or told before. What was due goes first.
+UPDATE t_lease SET cursor_seq = :cursor_seq, is_told = :is_told
+WHERE session_id = :session_id AND state = 1 AND is_told = 0;
 
 -- name: caught_up
 -- in: session_id process_id gen last_seq; no columns. The sidecar has queued everything up to its tail: from now on its

@@ -1,4 +1,6 @@
 -- Namespaces and sockets. store/socket.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: nsp_find
 -- in: name; out: nsp_id; at most one row
@@ -22,9 +24,16 @@ UPDATE t_socket SET first_seq = :seq, since_seq = :seq WHERE socket_id = :socket
 UPDATE t_lease SET connect_due_ms = NULL, due_ms = CASE WHEN due_ms IS NULL THEN NULL ELSE coalesce(:due_ms, due_ms) END
 WHERE session_id = :session_id AND (connect_due_ms IS NOT NULL OR :due_ms IS NOT NULL);
 
--- name: socket_is_open
--- in: socket_id; out: nsp_id; zero rows: it has ended
-SELECT nsp_id FROM t_socket WHERE socket_id = :socket_id AND state = 0;
+-- name: socket_ending
+-- in: socket_id; out: nsp_id session_id, may it be recovered?, its rooms as a JSON array; zero rows: it has ended
+SELECT s.nsp_id, s.session_id, s.recovery_pid IS NOT NULL,
+    (SELECT json_group_array(r.name) FROM t_member m CROSS JOIN t_room r USING (room_id)
+        WHERE m.socket_id = s.socket_id AND m.until_seq IS NULL)
+FROM t_socket s WHERE s.socket_id = :socket_id AND s.state = 0;
+
+-- name: socket_session
+-- in: socket_id; out: session_id; zero rows: it has ended
+SELECT session_id FROM t_socket WHERE socket_id = :socket_id AND state = 0;
 
 -- name: socket_data
 -- in: socket_id data; no columns

@@ -39,14 +39,10 @@ UPDATE t_meta SET boot_id = :boot_id, wall_offset_ms = :wall_offset_ms;
 -- zero rows
 UPDATE t_meta SET epoch = epoch + 1;
 
--- name: epoch_raise_seq
--- scan: sqlite_sequence has a row a table
--- zero rows. 2^32: more rows than a power loss can take back
-UPDATE sqlite_sequence SET seq = seq + 4294967296 WHERE name = 't_packet';
-
 -- name: epoch_first_row
--- in: now; zero rows. The newest row carries the raised seq, so that max(seq) is the end of the log
-INSERT INTO t_packet (kind, made_ms) VALUES (23, :now);
+-- in: now; zero rows. 2^32 further than the newest row: more than a power loss can take back
+INSERT INTO t_packet (seq, kind, made_ms)
+SELECT coalesce((SELECT max(seq) FROM t_packet), 0) + 4294967296, 23, :now;
 
 -- name: shift_lease
 -- scan: once after a boot

@@ -1,4 +1,6 @@
 -- Sweeping: what the dead held, and what nobody needs any more. Each a bounded slice. store/sweep.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: bury_mark
 -- in: process_id; no columns. Its jobs are anybody's from now on.
@@ -68,6 +70,7 @@ SELECT (SELECT min(job_id) FROM t_job WHERE due_ms = 9223372036854775807),
        (SELECT max(job_id) FROM t_job WHERE due_ms = 9223372036854775807);
 
 -- name: asks_forget
+-- scan: the n rows of its subquery
 -- in: start_id n; out: ask_seq. Questions without a time-out which nobody can answer any more, among n from start_id on.
 DELETE FROM t_job WHERE job_id IN (
     SELECT c.job_id FROM (

@@ -1,6 +1,9 @@
 -- Targets: names become keys at the commit, routes become sockets; joins and leaves. store/target.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: target_name
+-- scan: one entry of i_socket_lost, whether there is any
 -- in: nsp_id name; out: room_id socket_id, NULL where there is none; one row. An empty room counts only while somebody is
 -- lost who may come back into it.
 SELECT (SELECT r.room_id FROM t_room r WHERE r.nsp_id = :nsp_id AND r.name = :name

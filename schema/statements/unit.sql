@@ -1,4 +1,6 @@
 -- A unit that may have to be undone alone. store/unit.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: unit_savepoint
 -- zero rows

@@ -1,7 +1,7 @@
 /*
  * The store alone: units of one packet each, n at a time, through the thread and back.
  *
- *   bench_store [FOLDER [SECONDS]]     prints a line a case
+ *   bench_store [FOLDER [SECONDS [N]]]  prints a line a case
  *
  * A case submits n units, waits until all are done, and again: so a commit carries n rows, and
  * the loop sleeps while the thread works (closed loop).
@@ -133,7 +133,10 @@ run(struct bench *b, const char *name, const struct store_target *t, int n, doub
 int
 main(int argc, char **argv)
 {
-    static const int SIZES[] = {1, 14, 100, 1000};
+    static int sizes_of_arg[1];
+    static const int ALL[] = {1, 14, 100, 1000};
+    const int *sizes = argc > 3 ? sizes_of_arg : ALL;
+    size_t n_sizes = argc > 3 ? 1 : sizeof ALL / sizeof *ALL;
     const struct store_target nsp = {.nsp = STR("/"), .to = STORE_TO_NSP};
     struct store_target session = {.nsp = STR("/"), .to = STORE_TO_SESSION};
     double seconds = argc > 2 ? atof(argv[2]) : 2;
@@ -143,6 +146,8 @@ main(int argc, char **argv)
     struct cfg cfg;
     struct store_options o = {.cfg = &cfg, .front = STORE_FRONT_WS, .address = ""};
     struct store_hooks hooks = {.arg = &b, .on_packet = on_packet};
+    if (argc > 3)
+        sizes_of_arg[0] = atoi(argv[3]);
     snprintf(folder, sizeof folder, "%s/siolite-bench-XXXXXX", argc > 1 ? argv[1] : "/var/tmp");
     if (!mkdtemp(folder) || chdir(folder) != 0) {
         perror(folder);
@@ -157,10 +162,10 @@ main(int argc, char **argv)
         return 1;
     }
     session.id = create_session(&b);
-    for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++)
-        run(&b, "broadcast", &nsp, SIZES[i], seconds);
-    for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++)
-        run(&b, "to a session", &session, SIZES[i], seconds);
+    for (size_t i = 0; i < n_sizes; i++)
+        run(&b, "broadcast", &nsp, sizes[i], seconds);
+    for (size_t i = 0; i < n_sizes; i++)
+        run(&b, "to a session", &session, sizes[i], seconds);
     b.is_fenced = true;
     run(&b, "broadcast, fenced", &nsp, 14, seconds);
     store_close(b.st);

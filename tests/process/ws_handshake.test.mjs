@@ -143,3 +143,14 @@ test("an idle connection takes at most 6 kB, all included", async () => {
   for (const p of [...some, ...peers]) p.destroy();
   await own.stop();
 });
+
+const isLong = { skip: process.env.SIOLITE_LONG ? false : "SIOLITE_LONG is not set" };
+
+test("a request that never ends is given up after 10 s", isLong, async () => {
+  const start = performance.now();
+  const socket = net.connect({ port: server.port, host: "127.0.0.1" });
+  socket.write("GET /socket.io/?EIO=4 HTTP/1.1\r\n");
+  await within(new Promise((resolve) => socket.on("close", resolve)), "the end", 15000);
+  const seconds = (performance.now() - start) / 1000;
+  assert.ok(seconds > 9 && seconds < 13, `${seconds} s`);
+});

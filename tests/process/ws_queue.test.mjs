@@ -127,3 +127,28 @@ test("a broadcast reaches a thousand clients, those that read and those that do 
     for (let i = 0; i < 20; i++) assert.ok((await p.until(/bcast/)).text.startsWith(`42["bcast",${i},`));
   for (const p of peers) p.destroy();
 });
+
+const isLong = { skip: process.env.SIOLITE_LONG ? false : "SIOLITE_LONG is not set" };
+
+test("a connection that shall close is cut off when its client does not take the rest within 10 s", isLong, async () => {
+  const own = await Sidecar.start({ max_queue: "64M" });
+  const other = await own.connect().then((p) => p.join());
+  const peer = await own.connect().then((p) => p.join());
+  peer.socket.on("error", () => {});
+  peer.socket.pause();
+  for (let i = 0; i < 30; i++) // more than the kernel's buffers hold peer.send(`42${i}["big",1000000]`);
+  peer.send('42["disconnect-me",true]');
+  await roundTrip(other);
+  const start = performance.now();
+  for (;;) {
+    // Nothing is read here, so only a write can tell that the connection is gone.
+    const isAlive = await new Promise((resolve) => peer.socket.write(Buffer.alloc(0), (e) => resolve(!e)));
+    await roundTrip(other);
+    if (!isAlive || peer.socket.destroyed || performance.now() - start > 15000) break;
+    peer.write({ opcode: OP.pong });
+  }
+  const seconds = (performance.now() - start) / 1000;
+  assert.ok(seconds > 8 && seconds < 14, `${seconds} s`);
+  other.destroy();
+  assert.deepEqual(await own.stop(), { code: 0, signal: null });
+});

@@ -1,6 +1,7 @@
 /*
- * A database file under a temporary folder, and "processes" that run units on it: each has a connection and a batch of its
- * own, so that a test says exactly in which order the commits of several come.
+ * A database file under a temporary folder, and "processes" that run units on it: each
+ * has a connection and a batch of its own, so that a test says exactly in which order the
+ * commits of several come.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -134,7 +135,8 @@ fx_exec(struct fx_process *p, const char *sql)
         fail_msg("%s: %s", sql, error);
 }
 
-/* The first column of the first row, as text; "" if there is none. Freed by nobody: tests are short. */
+/* The first column of the first row, as text; "" if there is none. Freed by nobody: tests
+ * are short. */
 FX_UNUSED static const char *
 fx_text(struct fx_process *p, const char *sql)
 {
@@ -166,11 +168,13 @@ fx_check(struct fx_process *p)
 {
     FX_ASSERT_TEXT(p, "PRAGMA foreign_key_check", "");
     /* idle says exactly which rooms are empty */
-    FX_ASSERT_TEXT(p,
-                   "SELECT r.name FROM t_room r WHERE (r.idle_seq IS NULL) <> EXISTS (SELECT 1 FROM "
-                   "t_member m WHERE m.room_id = r.room_id AND m.until_seq IS NULL)",
-                   "");
-    /* only open sockets are in rooms, once, of their namespace, and since a row of the log that joins */
+    FX_ASSERT_TEXT(
+        p,
+        "SELECT r.name FROM t_room r WHERE (r.idle_seq IS NULL) <> EXISTS (SELECT 1 FROM "
+        "t_member m WHERE m.room_id = r.room_id AND m.until_seq IS NULL)",
+        "");
+    /* only open sockets are in rooms, once, of their namespace, and since a row of the
+     * log that joins */
     FX_ASSERT_TEXT(p,
                    "SELECT m.socket_id FROM t_member m JOIN t_socket s USING (socket_id) "
                    "WHERE m.until_seq IS NULL AND s.state <> 0",
@@ -183,15 +187,18 @@ fx_check(struct fx_process *p)
                    "SELECT m.socket_id FROM t_member m JOIN t_socket s USING (socket_id) "
                    "JOIN t_room r USING (room_id) WHERE r.nsp_id <> s.nsp_id",
                    "");
-    FX_ASSERT_TEXT(p,
-                   "SELECT m.socket_id FROM t_member m LEFT JOIN t_packet p ON p.seq = m.since_seq "
-                   "WHERE p.kind IS NOT 16 AND m.since_seq > (SELECT horizon_seq FROM t_meta)",
-                   "");
+    FX_ASSERT_TEXT(
+        p,
+        "SELECT m.socket_id FROM t_member m LEFT JOIN t_packet p ON p.seq = m.since_seq "
+        "WHERE p.kind IS NOT 16 AND m.since_seq > (SELECT horizon_seq FROM t_meta)",
+        "");
     FX_ASSERT_TEXT(p, "SELECT socket_id FROM t_member WHERE until_seq <= since_seq", "");
     /* an open socket has no end, an ended one has */
-    FX_ASSERT_TEXT(p, "SELECT socket_id FROM t_socket WHERE (state = 0) <> (until_seq IS NULL)", "");
+    FX_ASSERT_TEXT(
+        p, "SELECT socket_id FROM t_socket WHERE (state = 0) <> (until_seq IS NULL)", "");
     FX_ASSERT_TEXT(p,
-                   "SELECT session_id FROM t_lease WHERE state = 1 AND (keep_seq IS NOT NULL OR due_ms IS "
+                   "SELECT session_id FROM t_lease WHERE state = 1 AND (keep_seq IS NOT "
+                   "NULL OR due_ms IS "
                    "NOT NULL OR upgrade_id IS NOT NULL)",
                    "");
 }
@@ -203,7 +210,8 @@ fx_process_open(struct fx *fx, struct fx_process *p)
 {
     struct buf err = {0};
     memset(p, 0, sizeof *p);
-    if (store_open_file(fx->file, &err) != RC_OK || store_open_conn(&p->conn, &fx->cfg, &err) != RC_OK)
+    if (store_open_file(fx->file, &err) != RC_OK ||
+        store_open_conn(&p->conn, &fx->cfg, &err) != RC_OK)
         fail_msg("%.*s", STR_ARG(buf_str(&err)));
     buf_fini(&err);
     p->w.conn = &p->conn;
@@ -229,9 +237,11 @@ fx_process_close(struct fx_process *p)
     conn_close(&p->conn);
 }
 
-/* All units in one transaction, as the store thread does it; packets of the batch stay in p->w until the next one. */
+/* All units in one transaction, as the store thread does it; packets of the batch stay in
+ * p->w until the next one. */
 FX_UNUSED static void
-fx_batch(struct fx_process *p, struct store_unit **units, struct fx_outcome *outcomes, size_t n)
+fx_batch(struct fx_process *p, struct store_unit **units, struct fx_outcome *outcomes,
+         size_t n)
 {
     bool is_out[8] = {false};
     size_t i;
@@ -279,22 +289,24 @@ fx_session(struct fx_process *p, const char *eio_sid, bool is_websocket)
 {
     struct store_unit *u = store_unit_create();
     struct fx_outcome o;
-    store_unit_session_create(u, &(struct store_session_new){.eio_sid = str_of(eio_sid),
-                                                             .protocol = 4,
-                                                             .is_websocket = is_websocket,
-                                                             .remote = STR("192.0.2.1"),
-                                                             .handshake = STR("{\"a\":1}"),
-                                                             .now_ms = FX_NOW_MS,
-                                                             .ping_ms = FX_NOW_MS + 25000,
-                                                             .due_ms = FX_NOW_MS + 45000,
-                                                             .connect_due_ms = FX_NOW_MS + 45000});
+    store_unit_session_create(
+        u, &(struct store_session_new){.eio_sid = str_of(eio_sid),
+                                       .protocol = 4,
+                                       .is_websocket = is_websocket,
+                                       .remote = STR("192.0.2.1"),
+                                       .handshake = STR("{\"a\":1}"),
+                                       .now_ms = FX_NOW_MS,
+                                       .ping_ms = FX_NOW_MS + 25000,
+                                       .due_ms = FX_NOW_MS + 45000,
+                                       .connect_due_ms = FX_NOW_MS + 45000});
     o = fx_run(p, u);
     assert_int_equal(o.rc, RC_OK);
     return o.lease.session_id;
 }
 
 FX_UNUSED static int64_t
-fx_socket_in(struct fx_process *p, int64_t session_id, const char *sio_id, const char *nsp)
+fx_socket_in(struct fx_process *p, int64_t session_id, const char *sio_id,
+             const char *nsp)
 {
     struct store_unit *u = store_unit_create();
     struct fx_outcome o;
@@ -319,11 +331,14 @@ fx_socket(struct fx_process *p, int64_t session_id, const char *sio_id)
 }
 
 /* Targets in '/' as compound literals. */
-#define FX_TO_SOCKET(socket) (&(struct store_target){.nsp = STR("/"), .to = STORE_TO_SOCKET, .id = (socket)})
+#define FX_TO_SOCKET(socket)                                                             \
+    (&(struct store_target){.nsp = STR("/"), .to = STORE_TO_SOCKET, .id = (socket)})
 #define FX_TO_ALL (&(struct store_target){.nsp = STR("/"), .to = STORE_TO_NSP})
-#define FX_TO_ROOM(name)                                                                            \
-    (&(struct store_target){                                                                        \
-        .nsp = STR("/"), .to = STORE_TO_ROOM, .rooms = (struct str[]){STR(name)}, .n_rooms = 1})
+#define FX_TO_ROOM(name)                                                                 \
+    (&(struct store_target){.nsp = STR("/"),                                             \
+                            .to = STORE_TO_ROOM,                                         \
+                            .rooms = (struct str[]){STR(name)},                          \
+                            .n_rooms = 1})
 
 FX_UNUSED static void
 fx_join(struct fx_process *p, int64_t socket_id, const char *room)

@@ -143,10 +143,10 @@ test_only_digits_of_j_are_kept(void **state)
 }
 
 static void
-test_first_of_a_repeated_name_counts(void **state)
+test_last_of_a_repeated_name_counts(void **state)
 {
     (void)state;
-    assert_true(str_eqz(decode("sid=a&sid=b")->eio_sid, "a"));
+    assert_true(str_eqz(decode("sid=a&sid=b")->eio_sid, "b"));
     assert_int_equal(d.n, 2);
 }
 
@@ -210,7 +210,7 @@ main(void)
         T(test_transport_is_known_by_its_exact_name),
         T(test_absent_and_empty_parameters_differ_where_they_must),
         T(test_only_digits_of_j_are_kept),
-        T(test_first_of_a_repeated_name_counts),
+        T(test_last_of_a_repeated_name_counts),
         T(test_query_is_form_decoded),
         T(test_too_many_parameters_are_refused),
         T(test_path_is_a_prefix_that_ends_with_a_slash),

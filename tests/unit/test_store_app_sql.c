@@ -1,5 +1,6 @@
 /*
- * store/app_sql.c on a whole store: the application's tables and statements, and what its failures leave alone.
+ * store/app_sql.c on a whole store: the application's tables and statements, and what its
+ * failures leave alone.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -32,8 +33,12 @@ on_horizon(void *arg)
 static void
 open_store(struct place *t)
 {
-    if (store_open(&t->st, &(struct store_options){.cfg = &t->fx.cfg, .front = STORE_FRONT_FCGI, .address = ""},
-                   &(struct store_hooks){.arg = t, .on_packet = on_packet, .on_horizon = on_horizon}, &t->err) != RC_OK)
+    if (store_open(&t->st,
+                   &(struct store_options){
+                       .cfg = &t->fx.cfg, .front = STORE_FRONT_FCGI, .address = ""},
+                   &(struct store_hooks){
+                       .arg = t, .on_packet = on_packet, .on_horizon = on_horizon},
+                   &t->err) != RC_OK)
         fail_msg("%.*s", STR_ARG(buf_str(&t->err)));
 }
 
@@ -43,13 +48,18 @@ set_up(void **state)
     struct place *t = xcalloc(1, sizeof *t);
     fx_open(&t->fx);
     open_store(t);
-    assert_int_equal(store_app_migrate(t->st, 1,
-                                       "CREATE TABLE line (id INTEGER PRIMARY KEY, text ANY) STRICT;"
-                                       "CREATE UNIQUE INDEX i_line ON line (text);",
-                                       &t->err),
-                     RC_OK);
-    assert_int_equal(store_app_add(t->st, "keep", "INSERT INTO line (text) VALUES (:1)", &t->err), RC_OK);
-    assert_int_equal(store_app_add(t->st, "all", "SELECT id, text FROM line ORDER BY id", &t->err), RC_OK);
+    assert_int_equal(
+        store_app_migrate(t->st, 1,
+                          "CREATE TABLE line (id INTEGER PRIMARY KEY, text ANY) STRICT;"
+                          "CREATE UNIQUE INDEX i_line ON line (text);",
+                          &t->err),
+        RC_OK);
+    assert_int_equal(
+        store_app_add(t->st, "keep", "INSERT INTO line (text) VALUES (:1)", &t->err),
+        RC_OK);
+    assert_int_equal(
+        store_app_add(t->st, "all", "SELECT id, text FROM line ORDER BY id", &t->err),
+        RC_OK);
     *state = t;
     return 0;
 }
@@ -129,7 +139,8 @@ on_values(void *arg, const struct store_value *v, size_t n)
 static void
 assert_lines(struct place *t, const char *expected)
 {
-    assert_int_equal(store_app_select(t->st, "all", NULL, 0, on_values, t, &t->err), RC_OK);
+    assert_int_equal(store_app_select(t->st, "all", NULL, 0, on_values, t, &t->err),
+                     RC_OK);
     assert_text(&t->out, expected);
 }
 
@@ -165,7 +176,8 @@ test_failing_statement_undoes_its_unit_and_no_other(void **state)
     run(t, units, o, 3);
     assert_int_equal(o[0].rc, RC_OK);
     assert_int_equal(o[1].rc, RC_INVALID);
-    assert_string_equal(o[1].error, "statement \"keep\": UNIQUE constraint failed: line.text");
+    assert_string_equal(o[1].error,
+                        "statement \"keep\": UNIQUE constraint failed: line.text");
     assert_int_equal(o[1].last_seq, 0);
     assert_int_equal(o[2].rc, RC_OK);
     assert_int_equal(t->n_packets, 2);
@@ -182,7 +194,8 @@ test_endless_statement_is_stopped_and_the_batch_goes_on(void **state)
     struct store_value v[3] = {TEXT("a"), TEXT("b"), TEXT("c")};
     int64_t began_us = clock_now_us();
     assert_int_equal(store_app_add(t->st, "endless",
-                                   "INSERT INTO line (text) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+                                   "INSERT INTO line (text) WITH RECURSIVE n (i) AS "
+                                   "(SELECT 1 UNION ALL SELECT i + 1 FROM n) "
                                    "SELECT max(i) || ?1 FROM n",
                                    &t->err),
                      RC_OK);
@@ -205,10 +218,12 @@ test_endless_select_is_stopped(void **state)
 {
     struct place *t = *state;
     assert_int_equal(store_app_add(t->st, "endless",
-                                   "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+                                   "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i "
+                                   "+ 1 FROM n) SELECT max(i) FROM n",
                                    &t->err),
                      RC_OK);
-    assert_int_equal(store_app_select(t->st, "endless", NULL, 0, on_values, t, &t->err), RC_INVALID);
+    assert_int_equal(store_app_select(t->st, "endless", NULL, 0, on_values, t, &t->err),
+                     RC_INVALID);
     assert_text(&t->err, "statement \"endless\": takes longer than 50 ms");
 }
 
@@ -217,11 +232,13 @@ test_statement_that_emits_reaches_the_tail(void **state)
 {
     struct place *t = *state;
     struct fx_outcome o;
-    assert_int_equal(store_app_migrate(t->st, 2,
-                                       "CREATE TRIGGER say AFTER INSERT ON line BEGIN "
-                                       "INSERT INTO emit (event, args) VALUES ('said', json_array(new.text)); END",
-                                       &t->err),
-                     RC_OK);
+    assert_int_equal(
+        store_app_migrate(
+            t->st, 2,
+            "CREATE TRIGGER say AFTER INSERT ON line BEGIN "
+            "INSERT INTO emit (event, args) VALUES ('said', json_array(new.text)); END",
+            &t->err),
+        RC_OK);
     t->n_packets = 0;
     o = exec(t, "keep", TEXT("hello"));
     assert_int_equal(o.rc, RC_OK);
@@ -236,11 +253,13 @@ test_rollback_by_a_trigger_hits_its_unit_only(void **state)
     struct store_unit *units[2] = {store_unit_create(), store_unit_create()};
     struct fx_outcome o[2];
     struct store_value bad = TEXT("bad"), good = TEXT("good");
-    assert_int_equal(store_app_migrate(t->st, 2,
-                                       "CREATE TRIGGER no BEFORE INSERT ON line WHEN new.text = 'bad' BEGIN "
-                                       "SELECT RAISE(ROLLBACK, 'not this one'); END",
-                                       &t->err),
-                     RC_OK);
+    assert_int_equal(
+        store_app_migrate(
+            t->st, 2,
+            "CREATE TRIGGER no BEFORE INSERT ON line WHEN new.text = 'bad' BEGIN "
+            "SELECT RAISE(ROLLBACK, 'not this one'); END",
+            &t->err),
+        RC_OK);
     store_unit_exec(units[0], "keep", &good, 1);
     store_unit_exec(units[1], "keep", &bad, 1);
     run(t, units, o, 2);
@@ -255,11 +274,15 @@ test_unknown_statements_and_wrong_counts_are_errors(void **state)
 {
     struct place *t = *state;
     struct store_value v = TEXT("x");
-    assert_string_equal(exec(t, "nothing", v).error, "there is no statement \"nothing\" that writes");
-    assert_string_equal(exec(t, "all", v).error, "there is no statement \"all\" that writes");
-    assert_int_equal(store_app_select(t->st, "keep", NULL, 0, on_values, t, &t->err), RC_INVALID);
+    assert_string_equal(exec(t, "nothing", v).error,
+                        "there is no statement \"nothing\" that writes");
+    assert_string_equal(exec(t, "all", v).error,
+                        "there is no statement \"all\" that writes");
+    assert_int_equal(store_app_select(t->st, "keep", NULL, 0, on_values, t, &t->err),
+                     RC_INVALID);
     assert_text(&t->err, "there is no SELECT \"keep\"");
-    assert_int_equal(store_app_select(t->st, "all", &v, 1, on_values, t, &t->err), RC_INVALID);
+    assert_int_equal(store_app_select(t->st, "all", &v, 1, on_values, t, &t->err),
+                     RC_INVALID);
     assert_text(&t->err, "statement \"all\" wants 0 values, not 1");
 }
 
@@ -273,7 +296,8 @@ test_bad_statements_are_refused_when_they_are_added(void **state)
         {"SELECT 1; SELECT 2", "statement \"bad\" is more than one statement"},
         {" -- nothing", "statement \"bad\" is empty"},
         {"COMMIT", "statement \"bad\" transactions, ATTACH and PRAGMA are not for it"},
-        {"PRAGMA journal_mode = DELETE", "statement \"bad\" transactions, ATTACH and PRAGMA are not for it"},
+        {"PRAGMA journal_mode = DELETE",
+         "statement \"bad\" transactions, ATTACH and PRAGMA are not for it"},
     };
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
         assert_int_equal(store_app_add(t->st, "bad", BAD[i][0], &t->err), RC_INVALID);
@@ -281,7 +305,8 @@ test_bad_statements_are_refused_when_they_are_added(void **state)
     }
     assert_int_equal(store_app_add(t->st, "keep", "SELECT 1", &t->err), RC_INVALID);
     assert_text(&t->err, "statement \"keep\" exists already");
-    assert_int_equal(store_app_add(t->st, "good", "SELECT 1; -- and that is all", &t->err), RC_OK);
+    assert_int_equal(
+        store_app_add(t->st, "good", "SELECT 1; -- and that is all", &t->err), RC_OK);
 }
 
 /* ---- migrations ---- */
@@ -295,7 +320,9 @@ test_migration_is_applied_once_for_all_processes(void **state)
     store_close(t->st);
     open_store(t);
     assert_int_equal(store_app_migrate(t->st, 1, "DROP TABLE line", &t->err), RC_OK);
-    assert_int_equal(store_app_add(t->st, "all", "SELECT id, text FROM line ORDER BY id", &t->err), RC_OK);
+    assert_int_equal(
+        store_app_add(t->st, "all", "SELECT id, text FROM line ORDER BY id", &t->err),
+        RC_OK);
     assert_lines(t, "1 'kept' ");
 }
 
@@ -303,9 +330,12 @@ static void
 test_failing_migration_leaves_nothing(void **state)
 {
     struct place *t = *state;
-    assert_int_equal(store_app_migrate(t->st, 2, "CREATE TABLE a (x); CREATE TABLE line (x)", &t->err), RC_INVALID);
+    assert_int_equal(
+        store_app_migrate(t->st, 2, "CREATE TABLE a (x); CREATE TABLE line (x)", &t->err),
+        RC_INVALID);
     assert_text(&t->err, "schema 2 of the application: table line already exists");
-    assert_int_equal(store_app_migrate(t->st, 2, "CREATE TABLE a (x); COMMIT", &t->err), RC_INVALID);
+    assert_int_equal(store_app_migrate(t->st, 2, "CREATE TABLE a (x); COMMIT", &t->err),
+                     RC_INVALID);
     buf_clear(&t->err);
     assert_int_equal(store_app_migrate(t->st, 2, "CREATE TABLE a (x)", &t->err), RC_OK);
 }

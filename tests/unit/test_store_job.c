@@ -69,7 +69,8 @@ static struct fx_outcome
 ask(struct fx_process *p, const struct store_target *t, int64_t due_ms)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_ask(u, t, fx_event("[\"how are you\"]"), due_ms, STR("answered"), 0, STR("[7]"));
+    store_unit_ask(u, t, fx_event("[\"how are you\"]"), due_ms, STR("answered"), 0,
+                   STR("[7]"));
     return fx_run(p, u);
 }
 
@@ -111,7 +112,8 @@ test_two_claimers_never_get_the_same_job(void **state)
 {
     struct two *t = *state;
     struct fx_outcome first, second;
-    fx_exec(&t->a, "INSERT INTO t_job (name, due_ms) VALUES ('x', 1), ('y', 2), ('z', 9)");
+    fx_exec(&t->a,
+            "INSERT INTO t_job (name, due_ms) VALUES ('x', 1), ('y', 2), ('z', 9)");
     first = claim(&t->a, 5, 1);
     second = claim(&t->b, 5, 10);
     assert_int_equal(first.n_jobs, 1);
@@ -128,7 +130,7 @@ test_job_of_the_dead_is_claimed_and_the_dead_commits_nothing(void **state)
     struct two *t = *state;
     struct fx_outcome made = later(&t->a, 10, "tick"), taken;
     struct store_unit *u = store_unit_create();
-    store_unit_bury(u, t->a.w.process_id, STR("transport close"), FX_NOW_MS, 100);
+    store_unit_bury(u, t->a.w.process_id, STR("transport close"), false, FX_NOW_MS, 100);
     (void)fx_run(&t->b, u);
     taken = claim(&t->b, 20, 10);
     assert_int_equal(taken.n_jobs, 1);
@@ -173,7 +175,8 @@ test_used_key_keeps_the_job(void **state)
     store_unit_guard_job(u, made.jobs[0].job_id, made.jobs[0].gen);
     store_unit_guard_once(u, STR("k"), FX_NOW_MS);
     assert_int_equal(fx_run(&t->a, u).rc, RC_CONFLICT);
-    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_job", 1); /* the first guard's work was undone */
+    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_job",
+                  1); /* the first guard's work was undone */
 }
 
 /* ---- questions ---- */
@@ -190,7 +193,8 @@ test_question_expects_everybody_who_is_due_it(void **state)
     assert_int_equal(o.jobs[0].due_ms, 60000);
     FX_ASSERT_TEXT(&t->a, "SELECT group_concat(socket_id) FROM t_answer", "1,3");
     FX_ASSERT_TEXT(&t->a,
-                   "SELECT printf('%d %d %d %d', a.n_expected, a.n_answers, p.is_ask, j.ask_seq = p.seq) FROM t_ask a JOIN "
+                   "SELECT printf('%d %d %d %d', a.n_expected, a.n_answers, p.is_ask, "
+                   "j.ask_seq = p.seq) FROM t_ask a JOIN "
                    "t_packet p USING (seq) JOIN t_job j USING (job_id)",
                    "2 0 1 1");
     assert_string_equal(o.jobs[0].args, "{\"ask\":6,\"state\":[7]}");
@@ -220,11 +224,15 @@ test_last_answer_makes_the_job_due_in_its_commit(void **state)
     assert_int_equal(o.jobs[0].job_id, asked.jobs[0].job_id);
     assert_int_equal(o.jobs[0].due_ms, FX_NOW_MS);
     assert_string_equal(o.jobs[0].args, asked.jobs[0].args);
-    FX_ASSERT_TEXT(&t->a, "SELECT group_concat(body) FROM (SELECT body FROM t_answer ORDER BY n_before)", "[1],[2],[3]");
+    FX_ASSERT_TEXT(
+        &t->a,
+        "SELECT group_concat(body) FROM (SELECT body FROM t_answer ORDER BY n_before)",
+        "[1],[2],[3]");
     assert_int_equal(done(&t->a, &asked, 0).rc, RC_CONFLICT); /* it is b's now */
     assert_int_equal(done(&t->b, &o, 0).rc, RC_OK);
     FX_ASSERT_TEXT(&t->a,
-                   "SELECT (SELECT count(*) FROM t_ask) || (SELECT count(*) FROM t_answer) || (SELECT count(*) FROM t_job)",
+                   "SELECT (SELECT count(*) FROM t_ask) || (SELECT count(*) FROM "
+                   "t_answer) || (SELECT count(*) FROM t_job)",
                    "000");
 }
 
@@ -240,7 +248,10 @@ test_strangers_and_duplicates_do_not_count(void **state)
     assert_int_equal(answer(&t->a, asked.last_seq, t->s[0], "[\"first\"]").n_jobs, 0);
     assert_int_equal(answer(&t->b, asked.last_seq, t->s[0], "[\"again\"]").n_jobs, 0);
     assert_int_equal(answer(&t->a, asked.last_seq + 1, t->s[1], "[\"other\"]").n_jobs, 0);
-    FX_ASSERT_TEXT(&t->a, "SELECT n_answers || (SELECT body FROM t_answer WHERE socket_id = 1) FROM t_ask", "1[\"first\"]");
+    FX_ASSERT_TEXT(
+        &t->a,
+        "SELECT n_answers || (SELECT body FROM t_answer WHERE socket_id = 1) FROM t_ask",
+        "1[\"first\"]");
     assert_int_equal(answer(&t->b, asked.last_seq, t->s[1], "[]").n_jobs, 1);
     assert_int_equal(answer(&t->b, asked.last_seq, t->s[1], "[]").n_jobs, 0);
 }
@@ -291,9 +302,12 @@ test_attachments_of_an_answer_are_kept(void **state)
     struct two *t = *state;
     struct fx_outcome asked = ask(&t->a, FX_TO_ALL, 60000);
     struct store_unit *u = store_unit_create();
-    store_unit_answer(u, asked.last_seq, t->s[0], STR("[{}]"), (struct str){"\0\0\0\1\0", 5});
+    store_unit_answer(u, asked.last_seq, t->s[0], STR("[{}]"),
+                      (struct str){"\0\0\0\1\0", 5});
     (void)fx_run(&t->a, u);
-    FX_ASSERT_TEXT(&t->a, "SELECT body || hex(attachments) FROM t_answer WHERE n_before = 0", "[{}]0000000100");
+    FX_ASSERT_TEXT(&t->a,
+                   "SELECT body || hex(attachments) FROM t_answer WHERE n_before = 0",
+                   "[{}]0000000100");
 }
 
 int

@@ -36,7 +36,7 @@ static struct fx_outcome
 bury(struct two *t, size_t n)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_bury(u, t->ws.w.process_id, STR("transport close"), FX_NOW_MS, n);
+    store_unit_bury(u, t->ws.w.process_id, STR("transport close"), false, FX_NOW_MS, n);
     return fx_run(&t->a, u);
 }
 
@@ -60,7 +60,7 @@ static void
 close_session(struct two *t, int64_t session)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_session_close(u, session, STR("x"), FX_NOW_MS);
+    store_unit_session_close(u, session, STR("x"), false, FX_NOW_MS);
     assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
 }
 
@@ -78,11 +78,13 @@ test_websockets_of_the_dead_close_in_slices(void **state)
     }
     o = bury(t, 2);
     assert_int_equal(o.n_jobs, 2);
-    assert_string_equal(o.jobs[0].args, "{\"reason\":\"transport close\",\"close\":0}");
+    assert_string_equal(o.jobs[0].args, "{\"reason\":\"transport close\",\"rooms\":[]}");
     FX_ASSERT_TEXT(&t->a, "SELECT is_dead FROM t_process WHERE process_id = 2", "1");
     assert_int_equal(bury(t, 2).n_jobs, 1);
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_process", 1);
-    FX_ASSERT_TEXT(&t->a, "SELECT group_concat(state || ifnull(owner_id, '-')) FROM t_lease", "1-,1-,1-");
+    FX_ASSERT_TEXT(&t->a,
+                   "SELECT group_concat(state || ifnull(owner_id, '-')) FROM t_lease",
+                   "1-,1-,1-");
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_packet WHERE kind = 20", 3);
     assert_int_equal(bury(t, 2).n_jobs, 0);
 }
@@ -97,7 +99,8 @@ test_polls_of_the_dead_are_free_and_their_answers_void(void **state)
     store_unit_poll_claim(u, session, 0);
     claimed = fx_run(&t->ws, u);
     (void)bury(t, 10);
-    FX_ASSERT_TEXT(&t->a, "SELECT printf('%d %d', state, owner_id IS NULL) FROM t_lease", "0 1");
+    FX_ASSERT_TEXT(&t->a, "SELECT printf('%d %d', state, owner_id IS NULL) FROM t_lease",
+                   "0 1");
     u = store_unit_create();
     store_unit_poll_answer(u, session, claimed.lease.gen, 9, false);
     assert_int_equal(fx_run(&t->ws, u).rc, RC_CONFLICT);
@@ -115,7 +118,9 @@ test_lost_socket_is_gone_after_the_recovery_window(void **state)
     forget(t, FX_NOW_MS + 3999, 10);
     FX_ASSERT_INT(&t->a, "SELECT state FROM t_socket", 1);
     forget(t, FX_NOW_MS + 4000, 10);
-    FX_ASSERT_TEXT(&t->a, "SELECT printf('%d %d', state, recovery_pid IS NULL) FROM t_socket", "2 1");
+    FX_ASSERT_TEXT(&t->a,
+                   "SELECT printf('%d %d', state, recovery_pid IS NULL) FROM t_socket",
+                   "2 1");
 }
 
 static void
@@ -123,17 +128,22 @@ test_last_thousand_disconnects_are_remembered(void **state)
 {
     struct two *t = *state;
     int64_t session = fx_session(&t->a, "sid", false);
-    fx_exec(&t->a, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) "
-                   "INSERT INTO t_socket (sio_id, nsp_id, session_id, state, until_seq, gone_ms) "
-                   "SELECT 'id' || i, 1, 1, 2, i, 0 FROM n");
+    fx_exec(
+        &t->a,
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) "
+        "INSERT INTO t_socket (sio_id, nsp_id, session_id, state, until_seq, gone_ms) "
+        "SELECT 'id' || i, 1, 1, 2, i, 0 FROM n");
     forget(t, FX_NOW_MS, 150);
-    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_socket", 1200); /* the session may still be owed rows to them */
+    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_socket",
+                  1200); /* the session may still be owed rows to them */
     close_session(t, session);
     forget(t, FX_NOW_MS, 150);
-    FX_ASSERT_TEXT(&t->a, "SELECT count(*) || ' ' || min(until_seq) FROM t_socket", "1050 151");
+    FX_ASSERT_TEXT(&t->a, "SELECT count(*) || ' ' || min(until_seq) FROM t_socket",
+                   "1050 151");
     forget(t, FX_NOW_MS, 150);
     forget(t, FX_NOW_MS, 150);
-    FX_ASSERT_TEXT(&t->a, "SELECT count(*) || ' ' || min(until_seq) FROM t_socket", "1000 201");
+    FX_ASSERT_TEXT(&t->a, "SELECT count(*) || ' ' || min(until_seq) FROM t_socket",
+                   "1000 201");
 }
 
 static void
@@ -141,19 +151,23 @@ test_ended_socket_of_an_open_session_goes_below_the_horizon(void **state)
 {
     struct two *t = *state;
     (void)fx_session(&t->a, "sid", false);
-    fx_exec(&t->a, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1010) "
-                   "INSERT INTO t_socket (sio_id, nsp_id, session_id, state, until_seq, gone_ms) "
-                   "SELECT 'id' || i, 1, 1, 2, i, 0 FROM n");
+    fx_exec(
+        &t->a,
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1010) "
+        "INSERT INTO t_socket (sio_id, nsp_id, session_id, state, until_seq, gone_ms) "
+        "SELECT 'id' || i, 1, 1, 2, i, 0 FROM n");
     fx_exec(&t->a, "UPDATE t_meta SET horizon_seq = 7");
     forget(t, FX_NOW_MS, 150);
-    FX_ASSERT_TEXT(&t->a, "SELECT count(*) || ' ' || min(until_seq) FROM t_socket", "1003 8");
+    FX_ASSERT_TEXT(&t->a, "SELECT count(*) || ' ' || min(until_seq) FROM t_socket",
+                   "1003 8");
 }
 
 static void
 test_closed_session_goes_after_a_minute_with_its_last_socket(void **state)
 {
     struct two *t = *state;
-    int64_t with = fx_session(&t->a, "with", false), without = fx_session(&t->a, "without", false);
+    int64_t with = fx_session(&t->a, "with", false),
+            without = fx_session(&t->a, "without", false);
     struct store_unit *u = store_unit_create();
     int64_t id = fx_socket(&t->a, with, "one");
     fx_join(&t->a, id, "R");
@@ -165,17 +179,25 @@ test_closed_session_goes_after_a_minute_with_its_last_socket(void **state)
     forget(t, FX_NOW_MS + 59999, 10);
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_session", 2);
     forget(t, FX_NOW_MS + 60000, 10);
-    FX_ASSERT_TEXT(&t->a, "SELECT group_concat(eio_sid) FROM t_session", "with"); /* its socket's reason is remembered */
-    fx_exec(&t->a, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
-                   "INSERT INTO t_socket (sio_id, nsp_id, session_id, state, until_seq, gone_ms) "
-                   "SELECT 'id' || i, 1, 1, 2, i + 100, 0 FROM n");
+    FX_ASSERT_TEXT(&t->a, "SELECT group_concat(eio_sid) FROM t_session",
+                   "with"); /* its socket's reason is remembered */
+    fx_exec(
+        &t->a,
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+        "INSERT INTO t_socket (sio_id, nsp_id, session_id, state, until_seq, gone_ms) "
+        "SELECT 'id' || i, 1, 1, 2, i + 100, 0 FROM n");
     fx_exec(&t->a, "INSERT INTO t_session (eio_sid) VALUES ('others')");
-    fx_exec(&t->a, "INSERT INTO t_lease (session_id) SELECT session_id FROM t_session WHERE eio_sid = 'others'");
-    fx_exec(&t->a, "UPDATE t_socket SET session_id = (SELECT session_id FROM t_session WHERE eio_sid = 'others') "
+    fx_exec(&t->a, "INSERT INTO t_lease (session_id) SELECT session_id FROM t_session "
+                   "WHERE eio_sid = 'others'");
+    fx_exec(&t->a, "UPDATE t_socket SET session_id = (SELECT session_id FROM t_session "
+                   "WHERE eio_sid = 'others') "
                    "WHERE until_seq > 100");
     forget(t, FX_NOW_MS + 60000, 10);
     FX_ASSERT_TEXT(&t->a, "SELECT group_concat(eio_sid) FROM t_session", "others");
-    FX_ASSERT_TEXT(&t->a, "SELECT (SELECT count(*) FROM t_partial) || (SELECT count(*) FROM t_member)", "00");
+    FX_ASSERT_TEXT(
+        &t->a,
+        "SELECT (SELECT count(*) FROM t_partial) || (SELECT count(*) FROM t_member)",
+        "00");
 }
 
 static void
@@ -184,20 +206,23 @@ test_open_session_is_never_forgotten(void **state)
     struct two *t = *state;
     (void)fx_session(&t->a, "sid", false);
     forget(t, FX_NOW_MS + 1000000000, 10);
-    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_session JOIN t_lease USING (session_id)", 1);
+    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_session JOIN t_lease USING (session_id)",
+                  1);
 }
 
 static void
 test_empty_room_goes_when_the_log_is_younger(void **state)
 {
     struct two *t = *state;
-    int64_t session = fx_session(&t->a, "sid", false), id = fx_socket(&t->a, session, "one");
+    int64_t session = fx_session(&t->a, "sid", false),
+            id = fx_socket(&t->a, session, "one");
     struct store_unit *u = store_unit_create();
     fx_join(&t->a, id, "left");
     fx_join(&t->a, id, "kept");
     store_unit_leave(u, FX_TO_SOCKET(id), STR("left"));
     (void)fx_run(&t->a, u);
-    fx_exec(&t->a, "UPDATE t_meta SET horizon_seq = (SELECT idle_seq - 1 FROM t_room WHERE name = 'left')");
+    fx_exec(&t->a, "UPDATE t_meta SET horizon_seq = (SELECT idle_seq - 1 FROM t_room "
+                   "WHERE name = 'left')");
     forget(t, FX_NOW_MS, 10);
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_room", 2);
     fx_exec(&t->a, "UPDATE t_meta SET horizon_seq = horizon_seq + 1");
@@ -223,23 +248,28 @@ test_question_that_nobody_can_answer_any_more_is_dropped(void **state)
 {
     struct two *t = *state;
     int64_t session = fx_session(&t->a, "sid", false);
-    int64_t one = fx_socket(&t->a, session, "one"), two = fx_socket(&t->a, session, "two");
+    int64_t one = fx_socket(&t->a, session, "one"),
+            two = fx_socket(&t->a, session, "two");
     int64_t asked[3] = {one, one, two};
     for (int i = 0; i < 3; i++) {
         struct store_unit *u = store_unit_create();
-        store_unit_ask(u, FX_TO_SOCKET(asked[i]), fx_event("[\"q\"]"), i == 1 ? FX_NOW_MS + 1 : STORE_NEVER_MS,
-                       STR("later"), 0, STR_NONE);
+        store_unit_ask(u, FX_TO_SOCKET(asked[i]), fx_event("[\"q\"]"),
+                       i == 1 ? FX_NOW_MS + 1 : STORE_NEVER_MS, STR("later"), 0,
+                       STR_NONE);
         (void)fx_run(&t->a, u);
     }
     for (int i = 0; i < 20; i++)
         forget(t, FX_NOW_MS + i, 10);
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_job", 3);
     end(t, one, false);
+    fx_exec(&t->a, "DELETE FROM t_job WHERE name = 'disconnect'");
     for (int i = 0; i < 20; i++)
         forget(t, FX_NOW_MS + i, 10);
     /* the one with a time-out runs at its time, the one to the living waits */
     FX_ASSERT_TEXT(&t->a, "SELECT group_concat(job_id) FROM t_job", "2,3");
-    FX_ASSERT_TEXT(&t->a, "SELECT (SELECT count(*) FROM t_ask) || (SELECT count(*) FROM t_answer)", "22");
+    FX_ASSERT_TEXT(
+        &t->a, "SELECT (SELECT count(*) FROM t_ask) || (SELECT count(*) FROM t_answer)",
+        "22");
 }
 
 int
