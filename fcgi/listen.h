@@ -33,8 +33,8 @@ MUST_CHECK enum rc
 fcgi_listen_open(struct fcgi_socket *s, const char *address, struct buf *err);
 /* Also removes our own path, if it is still ours. */
 void fcgi_listen_close(struct fcgi_socket *s);
-/* Removes the path of a socket of our own: who connects from now on finds somebody else. Those
- * in its queue are still to be accepted. */
+/* Removes the path of a socket of our own: who connects from now on finds somebody else.
+ * Those in its queue are still to be accepted. */
 void fcgi_listen_hide(struct fcgi_socket *s);
 
 /* Accepting. */

@@ -1,8 +1,9 @@
 /*
- * The checkpointer. It sleeps until somebody sees more than PASSIVE_FRAMES frames that aren't in
- * the database file yet; then a PASSIVE checkpoint every ROUND_MS until fewer than REST_FRAMES are
- * left. PASSIVE alone never lets a busy WAL start again, so past RESTART_FRAMES a RESTART follows,
- * short, under the queue lock, when all but a few frames are copied.
+ * The checkpointer. It sleeps until somebody sees more than PASSIVE_FRAMES frames that
+ * aren't in the database file yet; then a PASSIVE checkpoint every ROUND_MS until fewer
+ * than REST_FRAMES are left. PASSIVE alone never lets a busy WAL start again, so past
+ * RESTART_FRAMES a RESTART follows, short, under the queue lock, when all but a few
+ * frames are copied.
  *
  * In all processes together one works at a time: whoever has the lock file.
  *
@@ -58,7 +59,8 @@ checkpoint(struct store_checkpoint *c, int mode)
 {
     int n = sqlite3_wal_checkpoint_v2(c->conn.db, NULL, mode, NULL, NULL);
     if (n != SQLITE_OK && (n & 0xff) != SQLITE_BUSY)
-        log_error("store", "checkpoint.failed", LOG_Z("error", sqlite3_errmsg(c->conn.db)));
+        log_error("store", "checkpoint.failed",
+                  LOG_Z("error", sqlite3_errmsg(c->conn.db)));
 }
 
 static void

@@ -12,10 +12,12 @@
 struct store_checkpoint;
 
 /* `wake` outlives it. */
-MUST_CHECK enum rc store_checkpoint_create(struct store_checkpoint **out, const struct cfg *cfg,
-                                           const struct store_wake *wake, struct buf *err);
+MUST_CHECK enum rc
+store_checkpoint_create(struct store_checkpoint **out, const struct cfg *cfg,
+                        const struct store_wake *wake, struct buf *err);
 void store_checkpoint_destroy(struct store_checkpoint *c);
-/* After a commit, and about once a second: wakes the thread when the WAL is long. Any thread. */
+/* After a commit, and about once a second: wakes the thread when the WAL is long. Any
+ * thread. */
 void store_checkpoint_look(struct store_checkpoint *c, const struct store_head *head);
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * One connection to the database: its pragmas, its statements, and the map from SQLite's codes
- * to ours.
+ * One connection to the database: its pragmas, its statements, and the map from SQLite's
+ * codes to ours.
  *
  * Invariants:
- * 1. The busy handler sleeps shortly and gives up at the connection's deadline; only the write
- *    and the checkpoint connection ever wait. The reader, on the loop, never does.
- * 2. Nobody checkpoints inside a commit but the short-lived programs (CGI, command line): the
- *    others have a thread for it.
+ * 1. The busy handler sleeps shortly and gives up at the connection's deadline; only the
+ * write and the checkpoint connection ever wait. The reader, on the loop, never does.
+ * 2. Nobody checkpoints inside a commit but the short-lived programs (CGI, command line):
+ * the others have a thread for it.
  *
  * Each connection belongs to one thread; SQLite's own mutexes are off (NOMUTEX).
  *
@@ -114,7 +114,8 @@ conn_open(struct store_conn *c, const char *file, enum conn_role role,
     buf_append_f(&sql,
                  "PRAGMA foreign_keys = ON;"
                  "PRAGMA synchronous = %s; PRAGMA cache_size = -%d;"
-                 "PRAGMA secure_delete = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = %d;",
+                 "PRAGMA secure_delete = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA "
+                 "journal_size_limit = %d;",
                  synchronous_name(cfg->synchronous), CACHE_KIB, JOURNAL_LIMIT_BYTES);
     if (role == CONN_READ)
         buf_append_z(&sql, "PRAGMA query_only = ON;");
@@ -156,9 +157,11 @@ conn_stmt(struct store_conn *c, enum store_stmt which)
         sqlite3_clear_bindings(stmt);
         return stmt;
     }
-    if (sqlite3_prepare_v3(c->db, store_stmt_texts[which].sql, -1, SQLITE_PREPARE_PERSISTENT,
-                           &c->stmts[which], NULL) != SQLITE_OK)
-        log_error("store", "statement.broken", LOG_Z("name", store_stmt_texts[which].name),
+    if (sqlite3_prepare_v3(c->db, store_stmt_texts[which].sql, -1,
+                           SQLITE_PREPARE_PERSISTENT, &c->stmts[which],
+                           NULL) != SQLITE_OK)
+        log_error("store", "statement.broken",
+                  LOG_Z("name", store_stmt_texts[which].name),
                   LOG_Z("error", sqlite3_errmsg(c->db)));
     return c->stmts[which];
 }

@@ -1,13 +1,14 @@
 /*
  * Who lives: open file description locks on a side file, and the process rows.
  *
- * 1. A process locks its byte before anybody can see its row, and unlocks it by dying (or after
- *    its row is deleted). So a row whose byte is free is that of a dead process.
- * 2. OFD locks belong to our descriptor, not to the process: probing never finds our own lock
- *    and closing another descriptor of the file drops none.
+ * 1. A process locks its byte before anybody can see its row, and unlocks it by dying (or
+ * after its row is deleted). So a row whose byte is free is that of a dead process.
+ * 2. OFD locks belong to our descriptor, not to the process: probing never finds our own
+ * lock and closing another descriptor of the file drops none.
  *
- * store_live_is_alive: any thread. The queue: store thread and checkpointer, which take turns by
- * flock on descriptors that they share; so the checkpointer has a store_live of its own.
+ * store_live_is_alive: any thread. The queue: store thread and checkpointer, which take
+ * turns by flock on descriptors that they share; so the checkpointer has a store_live of
+ * its own.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -104,8 +105,8 @@ store_live_close(struct store_live *l)
 }
 
 enum rc
-store_live_enter(struct store_live *l, struct store_conn *c, const struct store_options *o,
-                 int64_t *last_seq)
+store_live_enter(struct store_live *l, struct store_conn *c,
+                 const struct store_options *o, int64_t *last_seq)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     sqlite3_stmt *stmt;
@@ -130,7 +131,8 @@ store_live_enter(struct store_live *l, struct store_conn *c, const struct store_
 }
 
 enum rc
-store_live_update(struct store_live *l, struct store_conn *c, int64_t last_seq, bool is_draining)
+store_live_update(struct store_live *l, struct store_conn *c, int64_t last_seq,
+                  bool is_draining)
 {
     sqlite3_stmt *stmt = conn_stmt(c, STORE_STMT_process_update);
     sqlite3_bind_int64(stmt, STORE_PARAM_process_update_process_id, l->process_id);
@@ -161,13 +163,15 @@ store_live_is_alive(const struct store_live *l, int64_t process_id)
 }
 
 enum rc
-store_live_min_seq(struct store_live *l, struct store_conn *c, int64_t own_seq, int64_t *seq)
+store_live_min_seq(struct store_live *l, struct store_conn *c, int64_t own_seq,
+                   int64_t *seq)
 {
     sqlite3_stmt *stmt = conn_stmt(c, STORE_STMT_process_seqs);
     int64_t min = own_seq;
     enum rc rc;
     while ((rc = conn_step(stmt)) == RC_OK) {
-        int64_t id = sqlite3_column_int64(stmt, 0), last_seq = sqlite3_column_int64(stmt, 1);
+        int64_t id = sqlite3_column_int64(stmt, 0),
+                last_seq = sqlite3_column_int64(stmt, 1);
         if (last_seq < min && id != l->process_id && store_live_is_alive(l, id))
             min = last_seq;
     }

@@ -1,8 +1,8 @@
 /*
  * The log: appending rows in a transaction of the store thread, and reading rows back.
  *
- * 1. The seq of an appended row is the one that the write connection's update hook saw: it is
- *    called for rows of t_packet alone and of the trigger behind t_control alike.
+ * 1. The seq of an appended row is the one that the write connection's update hook saw:
+ * it is called for rows of t_packet alone and of the trigger behind t_control alike.
  * 2. A read never takes more than READ_BYTES_MAX of bodies at once: the loop reads.
  *
  * SPDX-License-Identifier: MIT
@@ -61,14 +61,14 @@ bind_keys(sqlite3_stmt *stmt, int index, const int64_t *keys, size_t n, struct b
 /* Unbound parameters are NULL already: conn_stmt() cleared them. */
 static void
 bind_packet(sqlite3_stmt *stmt, const struct store_write *w, const struct store_packet *p,
-            struct buf *to, struct buf *not)
+            struct buf *to, struct buf * not )
 {
     sqlite3_bind_int64(stmt, STORE_PARAM_log_append_kind, p->kind);
     bind_id(stmt, STORE_PARAM_log_append_nsp_id, p->nsp_id);
     sqlite3_bind_int64(stmt, STORE_PARAM_log_append_to_kind, p->to_kind);
     bind_id(stmt, STORE_PARAM_log_append_to_id, p->to_id);
     bind_keys(stmt, STORE_PARAM_log_append_to_list, p->to_keys, p->n_to_keys, to);
-    bind_keys(stmt, STORE_PARAM_log_append_not_list, p->not_keys, p->n_not_keys, not);
+    bind_keys(stmt, STORE_PARAM_log_append_not_list, p->not_keys, p->n_not_keys, not );
     bind_id(stmt, STORE_PARAM_log_append_skip_id, p->skip_id);
     bind_id(stmt, STORE_PARAM_log_append_arg_id, p->arg_id);
     bind_id(stmt, STORE_PARAM_log_append_socket_id, p->socket_id);
@@ -87,15 +87,16 @@ bind_packet(sqlite3_stmt *stmt, const struct store_write *w, const struct store_
 }
 
 static void
-bind_control(sqlite3_stmt *stmt, const struct store_write *w, const struct store_packet *p,
-             struct buf *to, struct buf *not)
+bind_control(sqlite3_stmt *stmt, const struct store_write *w,
+             const struct store_packet *p, struct buf *to, struct buf * not )
 {
     sqlite3_bind_int64(stmt, STORE_PARAM_log_append_control_kind, p->kind);
     bind_id(stmt, STORE_PARAM_log_append_control_nsp_id, p->nsp_id);
     sqlite3_bind_int64(stmt, STORE_PARAM_log_append_control_to_kind, p->to_kind);
     bind_id(stmt, STORE_PARAM_log_append_control_to_id, p->to_id);
     bind_keys(stmt, STORE_PARAM_log_append_control_to_list, p->to_keys, p->n_to_keys, to);
-    bind_keys(stmt, STORE_PARAM_log_append_control_not_list, p->not_keys, p->n_not_keys, not);
+    bind_keys(stmt, STORE_PARAM_log_append_control_not_list, p->not_keys, p->n_not_keys,
+              not );
     bind_id(stmt, STORE_PARAM_log_append_control_skip_id, p->skip_id);
     bind_id(stmt, STORE_PARAM_log_append_control_arg_id, p->arg_id);
     bind_id(stmt, STORE_PARAM_log_append_control_socket_id, p->socket_id);
@@ -124,12 +125,12 @@ store_log_append(struct store_write *w, struct store_packet *p)
     int64_t n_rows = w->n_rows;
     enum rc rc;
     if (is_control)
-        bind_control(stmt, w, p, &to, &not);
+        bind_control(stmt, w, p, &to, &not );
     else
-        bind_packet(stmt, w, p, &to, &not);
+        bind_packet(stmt, w, p, &to, &not );
     rc = conn_done(stmt);
     buf_fini(&to);
-    buf_fini(&not);
+    buf_fini(&not );
     if (rc != RC_OK)
         return rc;
     if (w->n_rows == n_rows) /* the view's trigger found nothing to do */
@@ -198,15 +199,16 @@ decode_keys(sqlite3_stmt *stmt, int column, int64_t **keys, size_t *n)
     if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
         return;
     if (store_packet_decode_keys(conn_column(stmt, column), keys, n) != RC_OK)
-        log_warn("store", "log.damaged", LOG_I("seq", sqlite3_column_int64(stmt, COL_SEQ)));
+        log_warn("store", "log.damaged",
+                 LOG_I("seq", sqlite3_column_int64(stmt, COL_SEQ)));
 }
 
 struct store_packet *
 store_log_decode(sqlite3_stmt *stmt)
 {
-    struct store_packet *p =
-        store_packet_create((enum store_kind)sqlite3_column_int(stmt, COL_KIND),
-                            conn_column(stmt, COL_BODY), conn_column(stmt, COL_ATTACHMENTS));
+    struct store_packet *p = store_packet_create(
+        (enum store_kind)sqlite3_column_int(stmt, COL_KIND), conn_column(stmt, COL_BODY),
+        conn_column(stmt, COL_ATTACHMENTS));
     p->seq = sqlite3_column_int64(stmt, COL_SEQ);
     p->nsp_id = sqlite3_column_int64(stmt, COL_NSP_ID);
     p->to_kind = (enum store_to)sqlite3_column_int(stmt, COL_TO_KIND);

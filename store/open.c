@@ -1,11 +1,12 @@
 /*
  * Opening: an empty file, a foreign one, one of an older or a newer siolite.
  *
- * 1. Nothing is written to a file that isn't ours: application_id, and no tables in a new one.
- * 2. Missing migrations are applied in one BEGIN IMMEDIATE together with user_version; the views
- *    are made anew in it.
- * 3. With synchronous=NORMAL a power loss may take the newest commits back, so seq may be given
- *    out twice. The first opener after a boot raises the epoch and seq (design 3.8).
+ * 1. Nothing is written to a file that isn't ours: application_id, and no tables in a new
+ * one.
+ * 2. Missing migrations are applied in one BEGIN IMMEDIATE together with user_version;
+ * the views are made anew in it.
+ * 3. With synchronous=NORMAL a power loss may take the newest commits back, so seq may be
+ * given out twice. The first opener after a boot raises the epoch and seq (design 3.8).
  *
  * The thread that calls store_open(), before there are others.
  *
@@ -79,11 +80,14 @@ check_owner(struct store_conn *c, int64_t *version, struct buf *err)
     enum rc rc;
     if ((rc = read_number(c, "PRAGMA application_id", &application_id, err)) != RC_OK ||
         (rc = read_number(c, "PRAGMA user_version", version, err)) != RC_OK ||
-        (rc = read_number(c, "SELECT count(*) FROM sqlite_schema", &n_tables, err)) != RC_OK)
+        (rc = read_number(c, "SELECT count(*) FROM sqlite_schema", &n_tables, err)) !=
+            RC_OK)
         return rc;
     if (application_id != STORE_APPLICATION_ID &&
         (application_id != 0 || *version != 0 || n_tables != 0)) {
-        buf_append_f(err, "not a database of siolite (application_id %" PRId64 ", %" PRId64 " tables)",
+        buf_append_f(err,
+                     "not a database of siolite (application_id %" PRId64 ", %" PRId64
+                     " tables)",
                      application_id, n_tables);
         return RC_INVALID;
     }
@@ -110,8 +114,9 @@ switch_to_wal(struct store_conn *c, struct buf *err)
     if (n != SQLITE_OK)
         buf_append_f(err, "journal_mode: %s", sqlite3_errmsg(c->db));
     else if (!is_wal)
-        buf_append_z(err, "no WAL mode on this file system (it needs shared memory and locks: "
-                          "a local one)");
+        buf_append_z(err,
+                     "no WAL mode on this file system (it needs shared memory and locks: "
+                     "a local one)");
     sqlite3_finalize(stmt);
     return n != SQLITE_OK ? conn_rc(n) : is_wal ? RC_OK : RC_IO;
 }
@@ -190,9 +195,9 @@ static enum rc
 shift_times(struct store_conn *c, int64_t delta_ms)
 {
     /* :delta is the only parameter of each, so its index is 1. */
-    static const enum store_stmt SHIFTS[] = {STORE_STMT_shift_lease,  STORE_STMT_shift_session,
-                                             STORE_STMT_shift_socket, STORE_STMT_shift_job,
-                                             STORE_STMT_shift_dedup,  STORE_STMT_shift_meta};
+    static const enum store_stmt SHIFTS[] = {
+        STORE_STMT_shift_lease, STORE_STMT_shift_session, STORE_STMT_shift_socket,
+        STORE_STMT_shift_job,   STORE_STMT_shift_dedup,   STORE_STMT_shift_meta};
     for (size_t i = 0; i < sizeof SHIFTS / sizeof *SHIFTS; i++) {
         sqlite3_stmt *stmt = conn_stmt(c, SHIFTS[i]);
         enum rc rc;
@@ -230,12 +235,14 @@ store_open_boot(struct store_conn *c, int64_t *epoch)
     sqlite3_reset(stmt);
     if (!is_first && !is_same) {
         log_info("store", "epoch.raise", LOG_I("epoch", *epoch + 1));
-        if ((old_offset_ms && (rc = shift_times(c, old_offset_ms - wall_offset_ms)) != RC_OK) ||
+        if ((old_offset_ms &&
+             (rc = shift_times(c, old_offset_ms - wall_offset_ms)) != RC_OK) ||
             (rc = store_open_raise(c)) != RC_OK)
             return rc;
         ++*epoch;
     }
-    /* A clock that is being corrected changes the offset a little each time: no reason to write. */
+    /* A clock that is being corrected changes the offset a little each time: no reason to
+     * write. */
     if (is_first || !is_same || llabs(old_offset_ms - wall_offset_ms) > 1000)
         return set_boot(c, boot_id, wall_offset_ms);
     return RC_OK;

@@ -12,10 +12,12 @@
 
 /* The file exists afterwards; an empty one is made if need be. */
 MUST_CHECK enum rc store_open_file(const char *database, struct buf *err);
-/* The write connection to a database of the newest schema: refuses files of others and of newer
- * versions, switches to WAL, migrates. The caller holds the queue lock. */
-MUST_CHECK enum rc store_open_conn(struct store_conn *c, const struct cfg *cfg, struct buf *err);
-/* In the open transaction of `c`: after a boot, times are shifted and the epoch is raised. */
+/* The write connection to a database of the newest schema: refuses files of others and of
+ * newer versions, switches to WAL, migrates. The caller holds the queue lock. */
+MUST_CHECK enum rc
+store_open_conn(struct store_conn *c, const struct cfg *cfg, struct buf *err);
+/* In the open transaction of `c`: after a boot, times are shifted and the epoch is
+ * raised. */
 MUST_CHECK enum rc store_open_boot(struct store_conn *c, int64_t *epoch);
 /* In the open transaction of `c`: seq may have gone back; offsets of clients get old. */
 MUST_CHECK enum rc store_open_raise(struct store_conn *c);

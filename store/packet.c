@@ -1,8 +1,9 @@
 /*
- * A row of the log in memory: its allocation, its attachments and the text form of its targets.
+ * A row of the log in memory: its allocation, its attachments and the text form of its
+ * targets.
  *
- * A packet is one block: the struct, then body and attachments. Only to_keys and not_keys are
- * blocks of their own, because few rows have them.
+ * A packet is one block: the struct, then body and attachments. Only to_keys and not_keys
+ * are blocks of their own, because few rows have them.
  *
  * Loop thread; between submit and commit the store thread (see struct store_write).
  *

@@ -4,12 +4,12 @@
  *   - no polling session, upgrade or replay needs it (t_lease.keep_seq),
  *   - it is older than the recovery window,
  *   - it isn't one of the newest ROWS_KEPT.
- * A hard cap in rows and bytes overrules all that, but the newest row stays: without it, seq
- * could start again; the horizon (t_meta.horizon_seq, the
- * newest row that is gone) tells those who still needed them.
+ * A hard cap in rows and bytes overrules all that, but the newest row stays: without it,
+ * seq could start again; the horizon (t_meta.horizon_seq, the newest row that is gone)
+ * tells those who still needed them.
  *
- * How old a row is: by its made_ms, and by marks (time, seq) that the process takes as it runs,
- * because rows of outsiders carry no time.
+ * How old a row is: by its made_ms, and by marks (time, seq) that the process takes as it
+ * runs, because rows of outsiders carry no time.
  *
  * Bytes: pages of the file in use, all tables; the log gives way, down to ROWS_KEPT.
  *
@@ -22,7 +22,7 @@
 enum {
     LOOK_MS = 50,
     WINDOW_LOOK_MS = 500,
-    ROWS_KEPT = 1000,  /* stay in any case, for whoever looks into the log */
+    ROWS_KEPT = 1000, /* stay in any case, for whoever looks into the log */
     SLICE_MS = 5,
     SLICE_ROWS_MIN = 200,
     SLICE_ROWS_MAX = 2000,
@@ -50,7 +50,8 @@ take_mark(struct store_prune *p, const struct store_write *w, const struct cfg *
 {
     int64_t distance_ms = max_i(MARK_MS_MIN, cfg->recovery_ms / (STORE_PRUNE_MARKS / 2));
     size_t at = p->n_marks % STORE_PRUNE_MARKS;
-    if (p->n_marks && w->now_ms - p->marks[(p->n_marks - 1) % STORE_PRUNE_MARKS].ms < distance_ms)
+    if (p->n_marks &&
+        w->now_ms - p->marks[(p->n_marks - 1) % STORE_PRUNE_MARKS].ms < distance_ms)
         return;
     p->marks[at].ms = w->now_ms;
     p->marks[at].seq = w->last_seq;
@@ -82,16 +83,17 @@ read_bytes(struct store_conn *c, int64_t *bytes)
 }
 
 static enum rc
-look(struct store_prune *p, struct store_write *w, struct store_live *live, int64_t own_seq,
-     const struct cfg *cfg)
+look(struct store_prune *p, struct store_write *w, struct store_live *live,
+     int64_t own_seq, const struct cfg *cfg)
 {
     sqlite3_stmt *stmt = conn_stmt(w->conn, STORE_STMT_prune_range);
     int64_t keep_seq = INT64_MAX, live_seq, bytes;
     enum rc rc = conn_step(stmt);
     if (rc != RC_OK)
         return rc;
-    p->oldest_seq = sqlite3_column_type(stmt, 0) == SQLITE_NULL ? w->last_seq + 1
-                                                                : sqlite3_column_int64(stmt, 0);
+    p->oldest_seq = sqlite3_column_type(stmt, 0) == SQLITE_NULL
+                        ? w->last_seq + 1
+                        : sqlite3_column_int64(stmt, 0);
     if (sqlite3_column_type(stmt, 1) != SQLITE_NULL)
         keep_seq = sqlite3_column_int64(stmt, 1);
     sqlite3_reset(stmt);
@@ -111,8 +113,8 @@ look(struct store_prune *p, struct store_write *w, struct store_live *live, int6
 
 /* How far the recovery window lets the rows up to slice_seq go. */
 static enum rc
-find_old(struct store_prune *p, struct store_write *w, const struct cfg *cfg, int64_t slice_seq,
-         int64_t *old_seq)
+find_old(struct store_prune *p, struct store_write *w, const struct cfg *cfg,
+         int64_t slice_seq, int64_t *old_seq)
 {
     int64_t limit_ms = w->now_ms - cfg->recovery_ms, made_ms;
     sqlite3_stmt *stmt;
@@ -132,8 +134,8 @@ find_old(struct store_prune *p, struct store_write *w, const struct cfg *cfg, in
     return RC_OK;
 }
 
-/* The horizon must be a row that was: whoever stands at the last row before the gap of a raised
- * epoch has missed nothing. RC_NOTFOUND: no row is that old. */
+/* The horizon must be a row that was: whoever stands at the last row before the gap of a
+ * raised epoch has missed nothing. RC_NOTFOUND: no row is that old. */
 static enum rc
 find_row(struct store_write *w, int64_t *cut)
 {
@@ -186,7 +188,8 @@ store_prune_run(struct store_prune *p, struct store_write *w, struct store_live 
         return rc;
     cut = min_i(max_i(min_i(old_seq, p->bound_seq), p->forced_seq), slice_seq);
     if (cut < p->oldest_seq) {
-        p->next_slice_ms = w->now_ms + WINDOW_LOOK_MS; /* the recovery window holds them all */
+        p->next_slice_ms =
+            w->now_ms + WINDOW_LOOK_MS; /* the recovery window holds them all */
         return RC_OK;
     }
     p->is_behind = cut == slice_seq;

@@ -1,23 +1,23 @@
 /*
  * The store as the loop sees it: hands units over, takes batches back, tails, fences.
  *
- * `last_seq` is the row that on_packet saw last. `absorbed` is a head of the WAL-index that was
- * read before a snapshot of which on_packet saw every row: as long as the mapped head equals it,
- * there is nothing to read.
+ * `last_seq` is the row that on_packet saw last. `absorbed` is a head of the WAL-index
+ * that was read before a snapshot of which on_packet saw every row: as long as the mapped
+ * head equals it, there is nothing to read.
  *
- * A batch of our own is delivered from memory, unless rows came in it that the steps don't know
- * (is_gapped). If others committed before it, rows in (last_seq, prev_seq] are read first. What
- * moved the head after that was somebody else, or our own next commit: the thread expects that
- * one (store_thread_expects) and then nobody reads it back.
+ * A batch of our own is delivered from memory, unless rows came in it that the steps
+ * don't know (is_gapped). If others committed before it, rows in (last_seq, prev_seq] are
+ * read first. What moved the head after that was somebody else, or our own next commit:
+ * the thread expects that one (store_thread_expects) and then nobody reads it back.
  *
- * While units of ours are on their way, the -wal file is not listened to: when they come back,
- * the batch tells what others did before it, and the head what they did since. Once nothing is
- * on its way, store_flush() listens again.
+ * While units of ours are on their way, the -wal file is not listened to: when they come
+ * back, the batch tells what others did before it, and the head what they did since. Once
+ * nothing is on its way, store_flush() listens again.
  *
  * Invariants:
  * 1. Rows with seq <= last_seq are never delivered again, from wherever they come.
- * 2. A unit is finished after all rows up to its batch's last_seq were delivered, in the order of
- *    submission. A fence within a callback delivers rows, but finishes nothing.
+ * 2. A unit is finished after all rows up to its batch's last_seq were delivered, in the
+ * order of submission. A fence within a callback delivers rows, but finishes nothing.
  * 3. Rows are delivered when no statement is open: callbacks may read.
  * 4. A loop turn reads at most SLICE_ROWS rows back; then store_fd() stays readable.
  *
@@ -53,16 +53,16 @@ struct store {
 
     struct store_unit *first, *last; /* submitted, not handed over */
     size_t n_pending;
-    struct store_batch *batches;     /* taken, rows not all delivered */
+    struct store_batch *batches;         /* taken, rows not all delivered */
     struct store_unit *done, *done_last; /* rows delivered, to be finished */
 
     int64_t last_seq;
     struct store_head absorbed;
     bool has_absorbed;
-    struct packets read;  /* rows that were read back and are being delivered */
+    struct packets read; /* rows that were read back and are being delivered */
     bool is_pumping, is_delivering;
     bool is_draining;
-    int64_t sidecar_ms;   /* has_sidecar was looked up then; 0: never */
+    int64_t sidecar_ms; /* has_sidecar was looked up then; 0: never */
     bool has_sidecar;
 };
 
@@ -116,8 +116,8 @@ check_horizon(struct store *st, bool *is_beyond)
     return RC_OK;
 }
 
-/* Reads and delivers (last_seq, to_seq], a slice of it. *is_all: nothing of it is left. RC_BUSY:
- * not now. */
+/* Reads and delivers (last_seq, to_seq], a slice of it. *is_all: nothing of it is left.
+ * RC_BUSY: not now. */
 static enum rc
 read_back(struct store *st, int64_t to_seq, bool *is_all)
 {
@@ -128,8 +128,8 @@ read_back(struct store *st, int64_t to_seq, bool *is_all)
     /* Within somebody's read the snapshot is theirs, and old. */
     if (sqlite3_txn_state(st->reader.db, NULL) != SQLITE_TXN_NONE)
         return RC_BUSY;
-    rc = store_log_read(&st->reader, st->last_seq, to_seq, SLICE_ROWS, keep_packet, &st->read,
-                        &last);
+    rc = store_log_read(&st->reader, st->last_seq, to_seq, SLICE_ROWS, keep_packet,
+                        &st->read, &last);
     st->is_delivering = true;
     if (rc == RC_OK && st->read.n && st->read.list[0]->seq != st->last_seq + 1)
         rc = check_horizon(st, &is_beyond); /* or the gap of a raised epoch */
@@ -237,7 +237,8 @@ take_batches(struct store *st)
     *tail_p = store_thread_take(st->thread);
 }
 
-/* Delivers the rows of all batches that came back; their units are then to be finished. */
+/* Delivers the rows of all batches that came back; their units are then to be finished.
+ */
 static enum rc
 absorb_batches(struct store *st)
 {
@@ -320,7 +321,8 @@ store_fence(struct store *st)
     bool is_all = true, has_head;
     enum rc rc;
     /* Mostly it is our own thread, which writes the head in some nanoseconds. */
-    for (int i = 0; !(has_head = store_wake_head(&st->wake, &head)) && i < HEAD_TRIES; i++)
+    for (int i = 0; !(has_head = store_wake_head(&st->wake, &head)) && i < HEAD_TRIES;
+         i++)
         ;
     if (!has_head) {
         store_wake_signal(&st->wake);
@@ -354,8 +356,8 @@ store_queue_unit(struct store *st, struct store_unit *u)
     st->n_pending++;
 }
 
-/* Before the loop sleeps, with nothing of ours on its way: did others write while we didn't
- * listen? */
+/* Before the loop sleeps, with nothing of ours on its way: did others write while we
+ * didn't listen? */
 static void
 listen_again(struct store *st)
 {
@@ -366,14 +368,22 @@ listen_again(struct store *st)
         store_wake_owe(&st->wake);
 }
 
+static void
+hand_over(struct store *st)
+{
+    if (!st->first)
+        return;
+    store_thread_put(st->thread, st->first, st->last);
+    st->first = st->last = NULL;
+}
+
 void
 store_flush(struct store *st)
 {
     if (st->first) {
         if (!store_thread_is_waiting(st->thread))
             store_wake_hush(&st->wake, true);
-        store_thread_put(st->thread, st->first, st->last);
-        st->first = st->last = NULL;
+        hand_over(st);
     } else if (st->n_pending == 0 && st->wake.is_hushed) {
         listen_again(st);
     }
@@ -406,10 +416,13 @@ enter(struct store *st, const struct store_options *o, struct buf *err)
     else
         rc = conn_exec(&st->writer, "COMMIT", err);
     if (rc != RC_OK && conn_exec(&st->writer, "ROLLBACK", NULL) != RC_OK)
-        log_debug("store", "rollback.failed", LOG_Z("error", sqlite3_errmsg(st->writer.db)));
+        log_debug("store", "rollback.failed",
+                  LOG_Z("error", sqlite3_errmsg(st->writer.db)));
     return rc;
 }
 
+/* A short-lived program has no checkpointer. Where nobody else is, the next one must read
+ * the whole WAL when it opens, so it is kept short. */
 static enum rc
 open_database(struct store *st, const struct store_options *o, struct buf *err)
 {
@@ -420,7 +433,7 @@ open_database(struct store *st, const struct store_options *o, struct buf *err)
     store_live_wait_queue(&st->live);
     if ((rc = store_open_conn(&st->writer, o->cfg, err)) == RC_OK &&
         (!is_short_lived(o->front) ||
-         (rc = conn_exec(&st->writer, "PRAGMA wal_autocheckpoint = 1000", err)) == RC_OK))
+         (rc = conn_exec(&st->writer, "PRAGMA wal_autocheckpoint = 250", err)) == RC_OK))
         rc = enter(st, o, err);
     store_live_leave_queue(&st->live);
     return rc;
@@ -440,8 +453,8 @@ destroy(struct store *st)
 }
 
 enum rc
-store_open(struct store **out, const struct store_options *o, const struct store_hooks *hooks,
-           struct buf *err)
+store_open(struct store **out, const struct store_options *o,
+           const struct store_hooks *hooks, struct buf *err)
 {
     struct store *st = xcalloc(1, sizeof *st);
     enum rc rc;
@@ -450,10 +463,12 @@ store_open(struct store **out, const struct store_options *o, const struct store
     st->live = (struct store_live){-1, -1, -1, 0};
     st->wake.epoll_fd = st->wake.signal_fd = st->wake.inotify_fd = st->wake.timer_fd = -1;
     if ((rc = open_database(st, o, err)) != RC_OK ||
-        (rc = conn_open(&st->reader, o->cfg->database, CONN_READ, o->cfg, err)) != RC_OK ||
+        (rc = conn_open(&st->reader, o->cfg->database, CONN_READ, o->cfg, err)) !=
+            RC_OK ||
         (rc = store_wake_open(&st->wake, o->cfg->database, err)) != RC_OK ||
         (!is_short_lived(o->front) &&
-         (rc = store_checkpoint_create(&st->checkpoint, o->cfg, &st->wake, err)) != RC_OK) ||
+         (rc = store_checkpoint_create(&st->checkpoint, o->cfg, &st->wake, err)) !=
+             RC_OK) ||
         (rc = store_thread_create(&st->thread, o->cfg, &st->writer, &st->live, &st->wake,
                                   st->checkpoint, st->last_seq)) != RC_OK) {
         destroy(st);
@@ -464,7 +479,8 @@ store_open(struct store **out, const struct store_options *o, const struct store
     return RC_OK;
 }
 
-/* Until nothing more comes: callbacks may submit units, which are then not run any more. */
+/* Until nothing more comes: callbacks may submit units, which are then not run any more.
+ */
 static void
 drain(struct store *st)
 {
@@ -509,7 +525,7 @@ store_close(struct store *st)
 {
     assert(!st->is_pumping);
     st->is_pumping = true;
-    store_flush(st);
+    hand_over(st);
     store_thread_stop(st->thread);
     drain(st);
     leave(st);
@@ -570,6 +586,20 @@ store_has_sidecar(struct store *st)
         store_live_has_sidecar(&st->live, &st->reader, &st->has_sidecar) == RC_OK)
         st->sidecar_ms = now_ms;
     return st->has_sidecar;
+}
+
+enum rc
+store_restored(struct store *st)
+{
+    struct store_conn *c;
+    enum rc rc = store_setup_begin(st, &c), end_rc;
+    if (rc != RC_OK)
+        return rc;
+    rc = store_open_raise(c);
+    end_rc = store_setup_end(st, rc == RC_OK);
+    if (rc == RC_OK && end_rc == RC_OK)
+        st->epoch++;
+    return rc != RC_OK ? rc : end_rc;
 }
 
 void

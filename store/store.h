@@ -61,7 +61,8 @@ void store_pump(struct store *st);
  * it must); RC_BUSY when that can't be known without waiting: try again after the next store_pump(). One memory read
  * where nothing moved. */
 MUST_CHECK enum rc store_fence(struct store *st);
-/* Hands the units submitted since the last call to the store thread; once a loop turn, before the loop sleeps. */
+/* Hands the units submitted since the last call to the store thread; once a loop turn, before the loop sleeps, with or
+ * without new units: when none is on its way any more, it begins to listen to commits of others again. */
 void store_flush(struct store *st);
 /* Units handed over or submitted whose on_done hasn't run. */
 size_t store_n_pending(const struct store *st);
@@ -71,6 +72,8 @@ int64_t store_last_seq(const struct store *st);
 bool store_process_is_alive(struct store *st, int64_t process_id);
 /* Is any sidecar alive and not draining? Cached for a second. */
 bool store_has_sidecar(struct store *st);
+/* A backup was put back: seq may have gone back, so the epoch is raised; other processes must be started again. Waits. */
+MUST_CHECK enum rc store_restored(struct store *st);
 /* SIGTERM seen: written to the process row. */
 void store_set_draining(struct store *st);
 /* The housekeeping that belongs to nobody's request: process row (last_seq), pruning marks. About once a second. */

@@ -7,16 +7,16 @@
  *   COMMIT, read the head of the WAL-index
  *   batch back to the loop, signal; leave the queue
  *
- * A unit that fails takes the transaction with it: rolled back and run again without it, this
- * time each unit in a savepoint, so that a second offender costs no third run. When the database
- * itself fails (disk full, lock not to be had), all units of the batch do.
+ * A unit that fails takes the transaction with it: rolled back and run again without it,
+ * this time each unit in a savepoint, so that a second offender costs no third run. When
+ * the database itself fails (disk full, lock not to be had), all units of the batch do.
  *
  * Invariants:
  * 1. Units come back in the order in which they were handed over, each exactly once.
- * 2. A batch's head is the state after exactly its own commit: it counts only if `change` grew
- *    by one since BEGIN (zero if nothing was written). Another's commit in between (outsiders
- *    don't stand in the queue), or a recovery, which sets `change` to 0, leaves it unset, and the
- *    loop looks for itself.
+ * 2. A batch's head is the state after exactly its own commit: it counts only if `change`
+ * grew by one since BEGIN (zero if nothing was written). Another's commit in between
+ * (outsiders don't stand in the queue), or a recovery, which sets `change` to 0, leaves
+ * it unset, and the loop looks for itself.
  * 3. The queue lock is held from before BEGIN until the head is read.
  *
  * SPDX-License-Identifier: MIT
@@ -58,10 +58,11 @@ struct store_thread {
     bool is_sleeping, is_ticked;
     atomic_bool is_stopping;
 
-    _Atomic uint64_t expected; /* EXPECT_SET and the `change` that our COMMIT will make; 0: none */
+    _Atomic uint64_t
+        expected; /* EXPECT_SET and the `change` that our COMMIT will make; 0: none */
     _Atomic int64_t noted_seq; /* for the process row */
     atomic_bool is_draining;
-    atomic_bool is_waiting;    /* for the queue or the database */
+    atomic_bool is_waiting; /* for the queue or the database */
 
     pthread_mutex_t conn_mutex; /* whoever uses what is below: the thread, or set-up */
     const struct cfg *cfg;
@@ -71,7 +72,7 @@ struct store_thread {
     struct store_conn *conn;
     struct store_write w;
     bool is_stopped;
-    bool has_own;          /* `own` is the head after our last commit, own_seq its newest row */
+    bool has_own; /* `own` is the head after our last commit, own_seq its newest row */
     struct store_head own;
     int64_t own_seq;
     struct store_head begun; /* in a transaction: the head at BEGIN */
@@ -79,9 +80,9 @@ struct store_thread {
     struct store_prune prune;
     int64_t row_seq, row_ms; /* what the process row says, and since when */
     bool row_is_draining;
-    struct store_head idle;  /* head and time of the last housekeeping without units */
+    struct store_head idle; /* head and time of the last housekeeping without units */
     int64_t idle_ms;
-    int64_t logged_ms;       /* the last error line */
+    int64_t logged_ms; /* the last error line */
     struct entry *entries;
     size_t n_entries, cap_entries;
 };
@@ -129,8 +130,10 @@ rollback(struct store_thread *t)
     atomic_store(&t->expected, 0);
     reset_all(t->conn->db);
     drop_packets(&t->w, 0);
-    if (!sqlite3_get_autocommit(t->conn->db) && run_stmt(t, STORE_STMT_batch_rollback) != RC_OK)
-        log_error("store", "rollback.failed", LOG_Z("error", sqlite3_errmsg(t->conn->db)));
+    if (!sqlite3_get_autocommit(t->conn->db) &&
+        run_stmt(t, STORE_STMT_batch_rollback) != RC_OK)
+        log_error("store", "rollback.failed",
+                  LOG_Z("error", sqlite3_errmsg(t->conn->db)));
 }
 
 /* The loop listens to others again. */
@@ -195,7 +198,8 @@ commit(struct store_thread *t, struct store_batch *b, int n_changes)
     rc = run_stmt(t, STORE_STMT_batch_commit);
     if (rc != RC_OK)
         return rc;
-    b->has_head = read_own_head(t, sqlite3_total_changes(t->conn->db) != n_changes, &b->head);
+    b->has_head =
+        read_own_head(t, sqlite3_total_changes(t->conn->db) != n_changes, &b->head);
     t->has_own = b->has_head;
     t->own = b->head;
     t->own_seq = t->w.last_seq;
@@ -209,7 +213,8 @@ keep_house(struct store_thread *t)
     int64_t seq = atomic_load_explicit(&t->noted_seq, memory_order_relaxed);
     bool is_draining = atomic_load_explicit(&t->is_draining, memory_order_relaxed);
     int64_t age_ms = t->w.now_ms - t->row_ms;
-    if (is_draining != t->row_is_draining || (seq != t->row_seq && age_ms >= PROCESS_ROW_MS) ||
+    if (is_draining != t->row_is_draining ||
+        (seq != t->row_seq && age_ms >= PROCESS_ROW_MS) ||
         (seq - t->row_seq > PROCESS_ROW_MANY && age_ms >= PROCESS_ROW_MANY_MS)) {
         enum rc rc = store_live_update(t->live, t->conn, seq, is_draining);
         if (rc != RC_OK)
@@ -260,7 +265,8 @@ fail_all(struct store_thread *t, enum rc rc, const char *error)
             t->entries[i].is_failed = true;
         }
     if (now_ms - t->logged_ms >= LOG_ERROR_MS || !t->logged_ms) {
-        log_error("store", "commit.failed", LOG_Z("rc", rc_text(rc)), LOG_Z("error", error));
+        log_error("store", "commit.failed", LOG_Z("rc", rc_text(rc)),
+                  LOG_Z("error", error));
         t->logged_ms = now_ms;
     }
 }
@@ -411,7 +417,8 @@ run_batch(struct store_thread *t, struct store_unit *units)
         buf_fini(&error);
     }
     b->is_committed = rc == RC_OK;
-    if (units || (b->is_committed && !(b->has_head && store_head_eq(&b->head, &t->begun))))
+    if (units ||
+        (b->is_committed && !(b->has_head && store_head_eq(&b->head, &t->begun))))
         hand_back(t, b);
     else
         drop_batch(t, b);
@@ -430,7 +437,8 @@ run_idle(struct store_thread *t)
     if (t->checkpoint && has_head)
         store_checkpoint_look(t->checkpoint, &head);
     /* A head that stays torn (its writer died): BEGIN repairs it. */
-    if (has_head && store_head_eq(&head, &t->idle) && now_ms - t->idle_ms < IDLE_LOOK_MS &&
+    if (has_head && store_head_eq(&head, &t->idle) &&
+        now_ms - t->idle_ms < IDLE_LOOK_MS &&
         atomic_load(&t->is_draining) == t->row_is_draining &&
         atomic_load(&t->noted_seq) == t->row_seq) {
         t->prune.is_behind = false; /* somebody holds the lock: later */
@@ -508,9 +516,10 @@ store_thread_start(pthread_t *id, const char *name, void *(*fn)(void *), void *a
 }
 
 enum rc
-store_thread_create(struct store_thread **out, const struct cfg *cfg, struct store_conn *conn,
-                    struct store_live *live, struct store_wake *wake,
-                    struct store_checkpoint *checkpoint, int64_t last_seq)
+store_thread_create(struct store_thread **out, const struct cfg *cfg,
+                    struct store_conn *conn, struct store_live *live,
+                    struct store_wake *wake, struct store_checkpoint *checkpoint,
+                    int64_t last_seq)
 {
     struct store_thread *t = xcalloc(1, sizeof *t);
     pthread_condattr_t attr;
@@ -571,7 +580,8 @@ store_thread_destroy(struct store_thread *t)
 }
 
 void
-store_thread_put(struct store_thread *t, struct store_unit *first, struct store_unit *last)
+store_thread_put(struct store_thread *t, struct store_unit *first,
+                 struct store_unit *last)
 {
     pthread_mutex_lock(&t->mutex);
     if (t->last)

@@ -1,22 +1,23 @@
 /*
  * Noticing commits of others.
  *
- * A write to the -wal file raises an inotify event BEFORE the commit is visible, by up to some
- * milliseconds. So after an event:
+ * A write to the -wal file raises an inotify event BEFORE the commit is visible, by up to
+ * some milliseconds. So after an event:
  *   1. drain inotify, 2. probe SQLite's write lock, 3. look at the head of the WAL-index.
- * If the probe found nobody writing, everything announced was visible in 3; else look again
- * after 50, 50, 100 µs … 1 ms, for as long as somebody writes.
+ * If the probe found nobody writing, everything announced was visible in 3; else look
+ * again after 50, 50, 100 µs … 1 ms, for as long as somebody writes.
  *
  * The probe doesn't see locks of its own process: the store thread signals its commits.
  *
- * At high rates at most one wake a millisecond: after WAKES_PER_MS within one, the file is not
- * listened to until the next (is_crowded). Nor while our own thread commits (is_hushed): each of
- * its writes would wake the loop for nothing.
+ * At high rates at most one wake a millisecond: after WAKES_PER_MS within one, the file
+ * is not listened to until the next (is_crowded). Nor while our own thread commits
+ * (is_hushed): each of its writes would wake the loop for nothing.
  *
  * Invariants:
- * 1. The descriptor of -shm is opened once and never closed: closing any descriptor of a file
- *    drops all POSIX locks that the process holds on it, SQLite's among them.
- * 2. Of all descriptors in the epoll set only inotify must be read: the others are edge-triggered.
+ * 1. The descriptor of -shm is opened once and never closed: closing any descriptor of a
+ * file drops all POSIX locks that the process holds on it, SQLite's among them.
+ * 2. Of all descriptors in the epoll set only inotify must be read: the others are
+ * edge-triggered.
  *
  * Loop thread, except where wake.h says "any thread".
  *
@@ -38,8 +39,8 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
-/* The WAL-index header (SQLite's walformat.html): 48 bytes, twice, then the checkpoint info and
- * the lock bytes. */
+/* The WAL-index header (SQLite's walformat.html): 48 bytes, twice, then the checkpoint
+ * info and the lock bytes. */
 enum {
     HEAD_BYTES = 48,
     HEAD_WORDS = HEAD_BYTES / 4,
@@ -103,17 +104,20 @@ set_crowded(struct store_wake *w, bool is_crowded)
 }
 
 static void
-watch_file(struct store_wake *w, const char *wal)
+watch_file(struct store_wake *w)
 {
     w->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (w->inotify_fd >= 0 && inotify_add_watch(w->inotify_fd, wal, IN_MODIFY) < 0) {
+    if (w->inotify_fd >= 0 && inotify_add_watch(w->inotify_fd, w->wal, IN_MODIFY) < 0) {
         close(w->inotify_fd);
         w->inotify_fd = -1;
     }
+    free(w->wal);
+    w->wal = NULL;
     if (w->inotify_fd >= 0) {
         watch(w, w->inotify_fd, EPOLLIN, STORE_WAKE_FILE);
         return;
     }
+    w->is_ticking = true;
     log_warn("store", "wake.tick", LOG_Z("error", strerror(errno)),
              LOG_Z("hint", "raise fs.inotify limits; latency is 20 ms without"));
     set_timer(w, TICK_US);
@@ -155,8 +159,8 @@ store_wake_open(struct store_wake *w, const char *database, struct buf *err)
         goto out;
     buf_clear(&name);
     buf_append_f(&name, "%s-wal", database);
-    buf_append_c(&name, 0);
-    watch_file(w, name.p);
+    w->wal = buf_take(&name, NULL);
+    w->is_hushed = true;
 out:
     buf_fini(&name);
     if (rc != RC_OK)
@@ -171,12 +175,14 @@ store_wake_close(struct store_wake *w)
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    free(w->wal);
     if (w->shm)
         munmap(w->shm, MAP_BYTES);
-    *w = (struct store_wake){-1, -1, -1, -1, -1, .shm = NULL};
+    *w = (struct store_wake){-1, -1, -1, -1, .shm_fd = -1};
 }
 
-/* SQLite writes the second copy first, so a reader that finds both alike has a whole one. */
+/* SQLite writes the second copy first, so a reader that finds both alike has a whole one.
+ */
 bool
 store_wake_head(const struct store_wake *w, struct store_head *head)
 {
@@ -190,8 +196,9 @@ store_wake_head(const struct store_wake *w, struct store_head *head)
             return false;
     if (!((const unsigned char *)&first[WORD_INIT])[0])
         return false;
-    *head = (struct store_head){
-        first[WORD_CHANGE], first[WORD_MAX_FRAME], {first[WORD_SALT], first[WORD_SALT + 1]}};
+    *head = (struct store_head){first[WORD_CHANGE],
+                                first[WORD_MAX_FRAME],
+                                {first[WORD_SALT], first[WORD_SALT + 1]}};
     return true;
 }
 
@@ -237,6 +244,10 @@ store_wake_hush(struct store_wake *w, bool is_hushed)
     if (w->is_hushed == is_hushed)
         return;
     w->is_hushed = is_hushed;
+    if (!is_hushed && w->wal) {
+        watch_file(w);
+        return;
+    }
     listen_to_file(w, was_listening);
     if (!is_hushed)
         drain_file(w);
@@ -286,7 +297,7 @@ void
 store_wake_rest(struct store_wake *w, unsigned events, bool is_unsure)
 {
     int left_us;
-    if (w->inotify_fd < 0) {
+    if (w->is_ticking) {
         if (events & STORE_WAKE_TIMER)
             set_timer(w, TICK_US);
         return;

@@ -1,6 +1,6 @@
 /*
- * Noticing commits: the mapped head of the WAL-index, inotify on the -wal file, a recheck timer
- * and the store thread's signal, all behind one descriptor.
+ * Noticing commits: the mapped head of the WAL-index, inotify on the -wal file, a recheck
+ * timer and the store thread's signal, all behind one descriptor.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -17,19 +17,22 @@ struct store_head {
 static inline bool
 store_head_eq(const struct store_head *a, const struct store_head *b)
 {
-    return a->change == b->change && a->max_frame == b->max_frame && a->salt[0] == b->salt[0] &&
-           a->salt[1] == b->salt[1];
+    return a->change == b->change && a->max_frame == b->max_frame &&
+           a->salt[0] == b->salt[0] && a->salt[1] == b->salt[1];
 }
 
 enum store_wake_event {
     STORE_WAKE_SIGNAL = 1, /* store_wake_signal() */
-    STORE_WAKE_FILE = 2,   /* somebody writes to the -wal file: before the commit is visible */
+    STORE_WAKE_FILE =
+        2, /* somebody writes to the -wal file: before the commit is visible */
     STORE_WAKE_TIMER = 4
 };
 
 struct store_wake {
-    int epoll_fd, signal_fd, inotify_fd, timer_fd; /* inotify_fd -1: limits; the timer ticks instead */
-    int shm_fd;                                    /* never closed: invariant 1 of wake.c */
+    int epoll_fd, signal_fd, inotify_fd, timer_fd;
+    char *wal;       /* the file, until it is listened to for the first time */
+    bool is_ticking; /* there is no inotify (limits): the timer ticks instead */
+    int shm_fd;      /* never closed: invariant 1 of wake.c */
     void *shm;
     size_t n_rechecks; /* since the last event */
     bool is_crowded;   /* too many wakes: the file is not listened to until the timer */
@@ -40,8 +43,11 @@ struct store_wake {
     unsigned n_in_window;
 };
 
-/* The database is open and in WAL mode, so its -wal and -shm exist. */
-MUST_CHECK enum rc store_wake_open(struct store_wake *w, const char *database, struct buf *err);
+/* The database is open and in WAL mode, so its -wal and -shm exist. It begins hushed: a
+ * program that never waits for others has no inotify, whose end costs 15 ms (the
+ * kernel's). */
+MUST_CHECK enum rc
+store_wake_open(struct store_wake *w, const char *database, struct buf *err);
 void store_wake_close(struct store_wake *w);
 /* False: it is being written, or there is none at the moment. Any thread. */
 bool store_wake_head(const struct store_wake *w, struct store_head *head);
@@ -51,14 +57,14 @@ uint32_t store_wake_n_copied(const struct store_wake *w);
 bool store_wake_is_writing(const struct store_wake *w);
 /* Any thread. */
 void store_wake_signal(struct store_wake *w);
-/* Our own thread writes (each write would wake us), or has ended. Afterwards the caller looks
- * whether others wrote meanwhile, or store_wake_owe()s it to the next poll. */
+/* Our own thread writes (each write would wake us), or has ended. Afterwards the caller
+ * looks whether others wrote meanwhile, or store_wake_owe()s it to the next poll. */
 void store_wake_hush(struct store_wake *w, bool is_hushed);
 void store_wake_owe(struct store_wake *w);
 /* Which events came since the last call; a set of store_wake_event. */
 unsigned store_wake_poll(struct store_wake *w);
-/* After a look at the database because of STORE_WAKE_FILE or _TIMER: whether and when to look again. is_unsure: somebody
- * was writing then, or the head was torn. */
+/* After a look at the database because of STORE_WAKE_FILE or _TIMER: whether and when to
+ * look again. is_unsure: somebody was writing then, or the head was torn. */
 void store_wake_rest(struct store_wake *w, unsigned events, bool is_unsure);
 
 #endif

@@ -65,7 +65,7 @@ struct engine_ws {
     char *eio_sid;       /* SECRET; revision 3 only, owned: part of its socket ids */
     struct message *inbox, **inbox_end;
     size_t n_inbox_bytes;
-    enum sio_reason close_reason; /* CLOSED: what the session row gets */
+    enum sio_reason gone_reason; /* the peer has left, messages of it still wait; SIO_R_NONE: no */
 };
 
 static void ws_turn(struct later *l);
@@ -153,11 +153,18 @@ close_conn(struct engine_ws *w, int code)
 /* ---- sending ---- */
 
 static void
+send_frames(struct engine_ws *w, struct frame *f)
+{
+    if (w->conn != NULL)
+        w->e->ws->send(w->conn, f);
+}
+
+static void
 send_text(struct engine_ws *w, const char *text)
 {
     struct frame *f = frame_of(str_of(text));
     f->is_plain = true;
-    w->e->ws->send(w->conn, f);
+    send_frames(w, f);
     frame_unref(f);
 }
 
@@ -191,9 +198,8 @@ static void
 flush_held(struct engine_ws *w)
 {
     timers_disarm(&w->e->timers, &w->gap_timer);
-    for (size_t i = 0; i < w->held.n && w->conn != NULL; i++) {
-        w->e->ws->send(w->conn, engine_frames(w->e, w->held.p[i], w->sub.form));
-    }
+    for (size_t i = 0; i < w->held.n; i++)
+        send_frames(w, engine_frames(w->e, w->held.p[i], w->sub.form));
     due_clear(&w->held);
 }
 
@@ -286,7 +292,7 @@ unit_done(struct engine_ws *w, const struct store_result *r)
         log_error("engine", "ws.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
         end(w, SIO_R_TRANSPORT_ERROR);
     }
-    if (w->inbox != NULL || w->state == WS_CLOSED)
+    if (w->inbox != NULL || w->state == WS_CLOSED || w->gone_reason != SIO_R_NONE)
         engine_later(w->e, &w->later, ws_turn);
 }
 
@@ -314,7 +320,7 @@ finish(struct engine_ws *w, struct work *k)
     }
     if (k->u == NULL) { /* the short way */
         for (size_t i = 0; i < k->n_direct; i++)
-            e->ws->send(w->conn, wire_frames(k->direct[i].p, str_of(k->direct[i].to->nsp_name), w->sub.form));
+            send_frames(w, wire_frames(k->direct[i].p, str_of(k->direct[i].to->nsp_name), w->sub.form));
         return;
     }
     struct store_unit *u = k->u;
@@ -436,9 +442,8 @@ caught_up(struct engine_ws *w)
     } else {
         w->state = WS_OPEN;
         adapter_enter(&e->adapter, &w->sub);
-        for (size_t i = 0; i < due.n; i++) {
-            e->ws->send(w->conn, engine_frames(e, due.p[i], w->sub.form));
-        }
+        for (size_t i = 0; i < due.n; i++)
+            send_frames(w, engine_frames(e, due.p[i], w->sub.form));
         struct store_unit *u = store_unit_create();
         store_unit_caught_up(u, w->sub.session_id, w->gen, max_seq);
         engine_submit(e, u, NULL, NULL);
@@ -585,7 +590,11 @@ ws_turn(struct later *l)
         w->n_inbox_bytes -= sizeof *m + m->len;
         free(m);
     }
-    if (w->is_paused && w->n_inbox_bytes < INBOX_BYTES_MAX / 2) {
+    if (w->gone_reason != SIO_R_NONE && w->inbox == NULL) {
+        end(w, w->gone_reason);
+        return;
+    }
+    if (w->is_paused && w->conn != NULL && w->n_inbox_bytes < INBOX_BYTES_MAX / 2) {
         w->is_paused = false;
         w->e->ws->pause(w->conn, false);
     }
@@ -609,6 +618,11 @@ void
 engine_ws_gone(struct engine_ws *w, int reason)
 {
     w->conn = NULL;
+    if ((w->state == WS_OPEN || w->state == WS_UPGRADING) && w->inbox != NULL) { /* what it sent before it left counts */
+        w->gone_reason = (enum sio_reason)reason;
+        engine_later(w->e, &w->later, ws_turn);
+        return;
+    }
     end(w, (enum sio_reason)reason);
     adapter_leave(&w->e->adapter, &w->sub);
 }

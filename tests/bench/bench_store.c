@@ -3,8 +3,8 @@
  *
  *   bench_store [FOLDER [SECONDS [N]]]  prints a line a case
  *
- * A case submits n units, waits until all are done, and again: so a commit carries n rows, and
- * the loop sleeps while the thread works (closed loop).
+ * A case submits n units, waits until all are done, and again: so a commit carries n
+ * rows, and the loop sleeps while the thread works (closed loop).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -75,7 +75,8 @@ on_session(void *arg, const struct store_result *r)
 static int64_t
 create_session(struct bench *b)
 {
-    struct store_session_new s = {.eio_sid = STR("bench"), .protocol = 4, .is_websocket = true};
+    struct store_session_new s = {
+        .eio_sid = STR("bench"), .protocol = 4, .is_websocket = true};
     struct store_unit *u = store_unit_create();
     int64_t session_id = 0;
     s.now_ms = clock_now_ms();
@@ -103,7 +104,8 @@ compare(const void *a, const void *b)
 }
 
 static void
-run(struct bench *b, const char *name, const struct store_target *t, int n, double seconds)
+run(struct bench *b, const char *name, const struct store_target *t, int n,
+    double seconds)
 {
     static int samples[SAMPLES_MAX];
     int64_t start_us = clock_now_us(), now_us = start_us, tick_us = start_us;
@@ -123,8 +125,9 @@ run(struct bench *b, const char *name, const struct store_target *t, int n, doub
     }
     qsort(samples, n_batches, sizeof *samples, compare);
     units = (double)n_batches * n;
-    printf("%-22s n=%-4d %8.0f rows/s  round p50 %5d p99 %5d p99.9 %5d us  cpu %.2f us/row\n", name,
-           n, units / (double)(now_us - start_us) * 1e6, samples[n_batches / 2],
+    printf("%-22s n=%-4d %8.0f rows/s  round p50 %5d p99 %5d p99.9 %5d us  cpu %.2f "
+           "us/row\n",
+           name, n, units / (double)(now_us - start_us) * 1e6, samples[n_batches / 2],
            samples[n_batches * 99 / 100], samples[n_batches * 999 / 1000],
            (cpu_us() - cpu_start) / units);
     fflush(stdout);
@@ -148,7 +151,8 @@ main(int argc, char **argv)
     struct store_hooks hooks = {.arg = &b, .on_packet = on_packet};
     if (argc > 3)
         sizes_of_arg[0] = atoi(argv[3]);
-    snprintf(folder, sizeof folder, "%s/siolite-bench-XXXXXX", argc > 1 ? argv[1] : "/var/tmp");
+    snprintf(folder, sizeof folder, "%s/siolite-bench-XXXXXX",
+             argc > 1 ? argv[1] : "/var/tmp");
     if (!mkdtemp(folder) || chdir(folder) != 0) {
         perror(folder);
         return 1;

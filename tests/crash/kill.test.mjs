@@ -40,8 +40,19 @@ const between = (low, high) => low + random() * (high - low);
 const pick = (list) => list[Math.floor(random() * list.length)];
 
 // To a room that every reader is in, or to everybody.
-const cast = (name, i) => ['cast', i % 2 === 0 ? { via: 'io', to: ['all'] } : { via: 'io' }, 'tick', name, i];
-const times = { ping_interval: '1s', ping_timeout: '2s', upgrade_timeout: '2s', connect_timeout: '3s' };
+const cast = (name, i) => [
+  'cast',
+  i % 2 === 0 ? { via: 'io', to: ['all'] } : { via: 'io' },
+  'tick',
+  name,
+  i,
+];
+const times = {
+  ping_interval: '1s',
+  ping_timeout: '2s',
+  upgrade_timeout: '2s',
+  connect_timeout: '3s',
+};
 const deathMs = 3000; // ping_interval and ping_timeout
 
 // Writes until the run is over; `acked` holds the numbers of which it knows that they count.
@@ -68,8 +79,13 @@ class Writer {
 class OfficialWriter extends Writer {
   constructor(run, name, mode, url) {
     super(run, name);
-    this.socket = client(url, mode, { reconnection: true, reconnectionDelay: 30, reconnectionDelayMax: 200,
-      randomizationFactor: 0.5, timeout: 3000 });
+    this.socket = client(url, mode, {
+      reconnection: true,
+      reconnectionDelay: 30,
+      reconnectionDelayMax: 200,
+      randomizationFactor: 0.5,
+      timeout: 3000,
+    });
     this.socket.on('connect', () => {
       this.segment = undefined;
       this.socket.emit('join', 'all', () => this.newSegment());
@@ -88,7 +104,11 @@ class OfficialWriter extends Writer {
   }
 
   async tick(i) {
-    await until(`${this.name} to be connected`, () => this.socket.connected || this.run.isOver, 20_000);
+    await until(
+      `${this.name} to be connected`,
+      () => this.socket.connected || this.run.isOver,
+      20_000,
+    );
     if (!this.socket.connected) return false;
     await this.socket.timeout(4000).emitWithAck(...cast(this.name, i));
     return true;
@@ -108,7 +128,11 @@ class OfficialWriter extends Writer {
 // to give up the session.
 class RawWriter extends Writer {
   async open() {
-    this.session = await until(`${this.name} to connect`, () => Polling.connect(this.run.server.entries), 10_000);
+    this.session = await until(
+      `${this.name} to connect`,
+      () => Polling.connect(this.run.server.entries),
+      10_000,
+    );
     this.poll(this.session);
     const { session } = this;
     await until(`${this.name} to join`, async () => {
@@ -132,7 +156,8 @@ class RawWriter extends Writer {
         if (packet === '2') session.send('3').catch(() => {});
         else if (packet === '1') return this.lost(session, 'a close packet');
         else if (packet === '431[]') this.newSegment();
-        else if (packet.startsWith('42["tick",')) this.segment?.push(JSON.parse(packet.slice(2)).slice(1).join(' '));
+        else if (packet.startsWith('42["tick",'))
+          this.segment?.push(JSON.parse(packet.slice(2)).slice(1).join(' '));
       }
     }
     return undefined;
@@ -141,7 +166,9 @@ class RawWriter extends Writer {
   async lost(session, how) {
     if (session !== this.session || this.isClosed) return undefined;
     const at = Date.now();
-    const reason = await this.run.server.value(`SELECT reason FROM disconnect WHERE socket = '${session.sioId}'`);
+    const reason = await this.run.server.value(
+      `SELECT reason FROM disconnect WHERE socket = '${session.sioId}'`,
+    );
     this.run.lost.push({ name: this.name, how, at, reason });
     this.segment = undefined;
     this.session = undefined;
@@ -199,10 +226,18 @@ class Canary {
   async call(ms) {
     const end = Date.now() + ms;
     if (this.peer === undefined || this.peer.isClosed) {
-      this.peer = await within(ms, `a new client at ${this.url}`, Peer.connect(this.transport, this.url));
+      this.peer = await within(
+        ms,
+        `a new client at ${this.url}`,
+        Peer.connect(this.transport, this.url),
+      );
     }
-    return within(Math.max(1, end - Date.now()), `an ack over ${this.transport} at ${this.url}`,
-      this.peer.call('message-with-ack', 'alive'), () => this.peer.inbox.log.slice(-5));
+    return within(
+      Math.max(1, end - Date.now()),
+      `an ack over ${this.transport} at ${this.url}`,
+      this.peer.call('message-with-ack', 'alive'),
+      () => this.peer.inbox.log.slice(-5),
+    );
   }
 
   // Its process has slept: the connection may be over, but a new one must work.
@@ -214,14 +249,25 @@ class Canary {
 
 // Does anybody hold the write lock, or the place in the queue for it, at this moment?
 async function isLocked(server) {
-  const can = (command, args) => new Promise((resolve) => execFile(command, args, (error) => resolve(!error)));
-  return !(await can('flock', ['-n', `${server.db}-queue`, 'true']))
-    || !(await can('sqlite3', [server.db, 'BEGIN IMMEDIATE; ROLLBACK;']));
+  const can = (command, args) =>
+    new Promise((resolve) => execFile(command, args, (error) => resolve(!error)));
+  return (
+    !(await can('flock', ['-n', `${server.db}-queue`, 'true'])) ||
+    !(await can('sqlite3', [server.db, 'BEGIN IMMEDIATE; ROLLBACK;']))
+  );
 }
 
 class Run {
   constructor(server) {
-    Object.assign(this, { server, writers: [], lost: [], stops: [], slowest: 0, counts: {}, isOver: false });
+    Object.assign(this, {
+      server,
+      writers: [],
+      lost: [],
+      stops: [],
+      slowest: 0,
+      counts: {},
+      isOver: false,
+    });
   }
 
   async start() {
@@ -229,11 +275,14 @@ class Run {
     await server.sql(`CREATE TABLE crash_log (seq INTEGER PRIMARY KEY, body TEXT);
       CREATE TRIGGER crash_copy AFTER INSERT ON t_packet WHEN new.kind = 2 AND new.body LIKE '["tick",%'
         BEGIN INSERT INTO crash_log VALUES (new.seq, new.body); END`);
-    this.canaries = [...server.fcgi.map((_, i) => new Canary(this, 'polling', server.entries[i])),
-      ...server.ws.map((_, i) => new Canary(this, 'websocket', server.sidecars[i]))];
+    this.canaries = [
+      ...server.fcgi.map((_, i) => new Canary(this, 'polling', server.entries[i])),
+      ...server.ws.map((_, i) => new Canary(this, 'websocket', server.sidecars[i])),
+    ];
     for (const canary of this.canaries) await canary.call(5000);
     ['polling', 'websocket', 'upgrade', 'polling', 'websocket', 'upgrade'].forEach((mode, i) =>
-      this.writers.push(new OfficialWriter(this, `${mode}-${i}`, mode, server.url)));
+      this.writers.push(new OfficialWriter(this, `${mode}-${i}`, mode, server.url)),
+    );
     for (const name of ['raw-0', 'raw-1', 'raw-2']) {
       const writer = new RawWriter(this, name);
       await writer.open();
@@ -266,7 +315,7 @@ class Run {
     for (const victim of victims) victim.signal('SIGSTOP');
     this.stops.push(Date.now());
     // Who is stopped with the lock in its hand stops everybody.
-    if (!await isLocked(this.server)) await this.othersGoOn(victims);
+    if (!(await isLocked(this.server))) await this.othersGoOn(victims);
     else this.count('stops with the lock held');
     await pause(ms);
   }
@@ -314,20 +363,29 @@ class Run {
     await within(30_000, 'the writers to end', Promise.all(this.writing));
     await this.server.ready();
     for (const writer of this.writers) {
-      if (writer !== this.sql) await until(`${writer.name} to be back`, () => writer.segment, 10_000);
+      if (writer !== this.sql)
+        await until(`${writer.name} to be back`, () => writer.segment, 10_000);
     }
     // The last tick of all: who is there must get it.
     const last = new SqlWriter(this, 'last');
     await until('the last tick', () => last.tick(0));
     await last.close();
     for (const writer of this.writers.filter((w) => w !== this.sql)) {
-      await until(`the last tick to reach ${writer.name}`, async () => {
-        if (writer.segments.at(-1)?.at(-1) === 'last 0') return true;
-        const rows = await this.server.sql(`SELECT transport, state, process_id, (SELECT count(*) FROM member m
+      await until(
+        `the last tick to reach ${writer.name}`,
+        async () => {
+          if (writer.segments.at(-1)?.at(-1) === 'last 0') return true;
+          const rows = await this.server
+            .sql(`SELECT transport, state, process_id, (SELECT count(*) FROM member m
           WHERE m.socket = s.socket) AS n_rooms FROM socket s JOIN session USING (session_id) WHERE socket = '${writer.ids[0]}'`);
-        throw new Error(`${writer.state()}, ${JSON.stringify(rows)}, last of ${writer.segments.length} connections: ${
-          writer.segment?.slice(-3)}`);
-      }, 10_000);
+          throw new Error(
+            `${writer.state()}, ${JSON.stringify(rows)}, last of ${writer.segments.length} connections: ${writer.segment?.slice(
+              -3,
+            )}`,
+          );
+        },
+        10_000,
+      );
     }
   }
 }
@@ -335,7 +393,10 @@ class Run {
 describe('kill -9 and SIGSTOP under traffic', { skip: needsOwn }, () => {
   it('loses, doubles and leaves behind nothing', async (t) => {
     t.diagnostic(`SIOLITE_CRASH_SEED=${seed}`);
-    const server = await startServer({ preset: 'short', set: { ...times, aborted_poll: 'lenient', max_payload: 100000 } });
+    const server = await startServer({
+      preset: 'short',
+      set: { ...times, aborted_poll: 'lenient', max_payload: 100000 },
+    });
     const run = new Run(server);
     try {
       await check(t, server, run);
@@ -359,7 +420,9 @@ async function check(t, server, run) {
   assert.ok(kills >= nKills, `${kills} of ${nKills} kills in ${nSeconds} s`);
 
   // 1
-  const log = (await server.sql('SELECT body FROM crash_log ORDER BY seq')).map(({ body }) => JSON.parse(body).slice(1).join(' '));
+  const log = (await server.sql('SELECT body FROM crash_log ORDER BY seq')).map(({ body }) =>
+    JSON.parse(body).slice(1).join(' '),
+  );
   const place = new Map(log.map((tick, i) => [tick, i]));
   const doubled = log.filter((tick, i) => place.get(tick) !== i);
   assert.deepEqual(doubled, [], 'ticks that are in the log twice');
@@ -368,7 +431,10 @@ async function check(t, server, run) {
     const missing = writer.acked.filter((i) => !place.has(`${writer.name} ${i}`));
     assert.deepEqual(missing, [], `acknowledged ticks of ${writer.name} that are not in the log`);
     nAcked += writer.acked.length;
-    assert.ok(writer.acked.length > 20 * slowness ** -1, `${writer.name} had ${writer.acked.length} acks`);
+    assert.ok(
+      writer.acked.length > 20 * slowness ** -1,
+      `${writer.name} had ${writer.acked.length} acks`,
+    );
   }
 
   // 2
@@ -376,44 +442,94 @@ async function check(t, server, run) {
   for (const writer of run.writers) {
     for (const [k, segment] of writer.segments.entries()) {
       nDelivered += segment.length;
-      const places = segment.map((tick) => place.get(tick) ?? assert.fail(`${writer.name} got ${tick}, which is not in the log`));
+      const places = segment.map(
+        (tick) =>
+          place.get(tick) ?? assert.fail(`${writer.name} got ${tick}, which is not in the log`),
+      );
       const wrong = places.findIndex((p, i) => i > 0 && p !== places[i - 1] + 1);
-      assert.equal(wrong, -1, `connection ${k} of ${writer.name}, after ${segment[wrong - 1]} (${places[wrong - 1]}) came `
-        + `${segment[wrong]} (${places[wrong]}); between them in the log: ${log.slice(places[wrong - 1] + 1, places[wrong]).slice(0, 10)}`);
+      assert.equal(
+        wrong,
+        -1,
+        `connection ${k} of ${writer.name}, after ${segment[wrong - 1]} (${places[wrong - 1]}) came ` +
+          `${segment[wrong]} (${places[wrong]}); between them in the log: ${log.slice(places[wrong - 1] + 1, places[wrong]).slice(0, 10)}`,
+      );
     }
   }
   t.diagnostic(`${log.length} events in the log, ${nAcked} acknowledged, ${nDelivered} deliveries`);
 
   // A session by hand survives whatever dies; it ends only if its process slept for too long.
-  const innocent = run.lost.filter(({ at }) => !run.stops.some((stop) => at > stop && at < stop + 2 * deathMs));
+  const innocent = run.lost.filter(
+    ({ at }) => !run.stops.some((stop) => at > stop && at < stop + 2 * deathMs),
+  );
   assert.deepEqual(innocent, [], 'polling sessions that ended without a process being stopped');
 
   // 4
-  const live = [...run.writers, ...run.canaries.map((canary) => ({ ids: canary.peer.isClosed ? [] : [canary.peer.sioId] }))]
-    .flatMap((writer) => writer.ids).sort();
-  await until('exactly the sockets of the clients to be there', async () => {
-    const there = (await server.sql('SELECT socket FROM socket ORDER BY 1')).map((row) => row.socket).sort();
-    assert.deepEqual(there, live);
-    return true;
-  }, deathMs + 4000);
-  await until('exactly the sessions of the clients to be open', async () => {
-    assert.equal(await server.value(`SELECT count(*) FROM session WHERE state = 'open'`), live.length);
-    return true;
-  }, deathMs + 4000);
-  const members = live.filter((id) => !run.canaries.some((canary) => canary.peer.sioId === id));
-  assert.deepEqual((await server.sql(`SELECT socket FROM member WHERE room = 'all' ORDER BY 1`)).map((row) => row.socket).sort(), members);
-  await until('the processes of the view to be those that run', async () => {
-    const pids = (await server.sql('SELECT os_pid FROM process ORDER BY 1')).map((row) => row.os_pid);
-    assert.deepEqual(pids, [...server.fcgi, ...server.ws].map((p) => p.pid).sort((a, b) => a - b));
-    return true;
-  }, 5000);
-  assert.equal(await server.value('SELECT count(*) FROM disconnect WHERE reason IS NULL'), 0, 'disconnections without a reason');
-  await Promise.all([...run.writers, ...run.canaries.map((canary) => canary.peer)].map((one) => one.close()));
-  for (const what of [`session WHERE state = 'open'`, 'socket', 'member', 'room', 't_job']) {
-    await until(`nothing left of ${what}`, async () => {
-      assert.equal(await server.value(`SELECT count(*) FROM ${what}`), 0);
+  const live = [
+    ...run.writers,
+    ...run.canaries.map((canary) => ({ ids: canary.peer.isClosed ? [] : [canary.peer.sioId] })),
+  ]
+    .flatMap((writer) => writer.ids)
+    .sort();
+  await until(
+    'exactly the sockets of the clients to be there',
+    async () => {
+      const there = (await server.sql('SELECT socket FROM socket ORDER BY 1'))
+        .map((row) => row.socket)
+        .sort();
+      assert.deepEqual(there, live);
       return true;
-    }, deathMs + 4000);
+    },
+    deathMs + 4000,
+  );
+  await until(
+    'exactly the sessions of the clients to be open',
+    async () => {
+      assert.equal(
+        await server.value(`SELECT count(*) FROM session WHERE state = 'open'`),
+        live.length,
+      );
+      return true;
+    },
+    deathMs + 4000,
+  );
+  const members = live.filter((id) => !run.canaries.some((canary) => canary.peer.sioId === id));
+  assert.deepEqual(
+    (await server.sql(`SELECT socket FROM member WHERE room = 'all' ORDER BY 1`))
+      .map((row) => row.socket)
+      .sort(),
+    members,
+  );
+  await until(
+    'the processes of the view to be those that run',
+    async () => {
+      const pids = (await server.sql('SELECT os_pid FROM process ORDER BY 1')).map(
+        (row) => row.os_pid,
+      );
+      assert.deepEqual(
+        pids,
+        [...server.fcgi, ...server.ws].map((p) => p.pid).sort((a, b) => a - b),
+      );
+      return true;
+    },
+    5000,
+  );
+  assert.equal(
+    await server.value('SELECT count(*) FROM disconnect WHERE reason IS NULL'),
+    0,
+    'disconnections without a reason',
+  );
+  await Promise.all(
+    [...run.writers, ...run.canaries.map((canary) => canary.peer)].map((one) => one.close()),
+  );
+  for (const what of [`session WHERE state = 'open'`, 'socket', 'member', 'room', 't_job']) {
+    await until(
+      `nothing left of ${what}`,
+      async () => {
+        assert.equal(await server.value(`SELECT count(*) FROM ${what}`), 0);
+        return true;
+      },
+      deathMs + 4000,
+    );
   }
   assert.equal(await server.value('PRAGMA integrity_check'), 'ok');
   assert.equal(await server.value('SELECT count(*) FROM pragma_foreign_key_check'), 0);

@@ -31,8 +31,11 @@ const freshNsp = () => `/dyn-${++lastNsp}`;
 // Clients of these kinds in one fresh namespace, spread over the entries.
 async function group(kinds, options = {}) {
   const nsp = freshNsp();
-  const sockets = await Promise.all(kinds.map((mode, i) =>
-    connect(main.entries[i % main.entries.length], mode, { nsp, ...options })));
+  const sockets = await Promise.all(
+    kinds.map((mode, i) =>
+      connect(main.entries[i % main.entries.length], mode, { nsp, ...options }),
+    ),
+  );
   return Object.assign(sockets, { nsp, close: () => sockets.forEach((socket) => socket.close()) });
 }
 
@@ -41,14 +44,16 @@ let lastMark = 0;
 async function received(sockets, sender = sockets[0]) {
   const mark = `mark-${++lastMark}`;
   await call(sender, 'cast', { via: 'io' }, mark);
-  return Promise.all(sockets.map(async (socket) => {
-    const list = [];
-    for (;;) {
-      const [name, ...args] = await socket.events.next(`the event ${mark}`);
-      if (name === mark) return list;
-      list.push([name, ...args]);
-    }
-  }));
+  return Promise.all(
+    sockets.map(async (socket) => {
+      const list = [];
+      for (;;) {
+        const [name, ...args] = await socket.events.next(`the event ${mark}`);
+        if (name === mark) return list;
+        list.push([name, ...args]);
+      }
+    }),
+  );
 }
 
 const who = async (socket) => call(socket, 'who');
@@ -56,9 +61,13 @@ const answering = (socket, event, answer) => socket.on(event, (...args) => args.
 
 // Buffers compare by content, whatever their class.
 const plain = (value) => {
-  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return { bytes: [...new Uint8Array(value.buffer ?? value, value.byteOffset ?? 0, value.byteLength)] };
+  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value))
+    return {
+      bytes: [...new Uint8Array(value.buffer ?? value, value.byteOffset ?? 0, value.byteLength)],
+    };
   if (Array.isArray(value)) return value.map(plain);
-  if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, plain(v)]));
+  if (value && typeof value === 'object')
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, plain(v)]));
   return value;
 };
 
@@ -67,22 +76,50 @@ for (const mode of modes) {
 
   describe(`a client over ${mode}`, { concurrency: 8 }, () => {
     it('connects, knows its id, and is known', async () => {
-      const socket = await one({ auth: { user: emoji }, query: { a: 'b c', d: emoji }, extraHeaders: { 'X-Kitchen': 'sink' } });
+      const socket = await one({
+        auth: { user: emoji },
+        query: { a: 'b c', d: emoji },
+        extraHeaders: { 'X-Kitchen': 'sink' },
+      });
       const seen = await who(socket);
-      assert.deepEqual({ ...seen, query: undefined }, { id: socket.id, nsp: '/', transport: mode === 'polling' ? 'polling' : 'websocket',
-        protocol: 4, query: undefined, auth: { user: emoji }, header: 'sink', recovered: false, data: null });
-      assert.deepEqual([seen.query.a, seen.query.d, seen.query.EIO, seen.query.transport],
-        ['b c', emoji, '4', mode === 'websocket' ? 'websocket' : 'polling']);
+      assert.deepEqual(
+        { ...seen, query: undefined },
+        {
+          id: socket.id,
+          nsp: '/',
+          transport: mode === 'polling' ? 'polling' : 'websocket',
+          protocol: 4,
+          query: undefined,
+          auth: { user: emoji },
+          header: 'sink',
+          recovered: false,
+          data: null,
+        },
+      );
+      assert.deepEqual(
+        [seen.query.a, seen.query.d, seen.query.EIO, seen.query.transport],
+        ['b c', emoji, '4', mode === 'websocket' ? 'websocket' : 'polling'],
+      );
       assert.notEqual(socket.id, socket.io.engine.id);
       assert.ok(!socket.recovered);
       socket.close();
     });
 
     it('is refused with message and data', async () => {
-      for (const [nsp, auth, message, data] of [['/none', {}, 'Invalid namespace', undefined],
-        ['/token', { token: 'x' }, 'invalid token', undefined], ['/refused', {}, 'refused', { code: 4001, detail: ['a', 1] }]]) {
+      for (const [nsp, auth, message, data] of [
+        ['/none', {}, 'Invalid namespace', undefined],
+        ['/token', { token: 'x' }, 'invalid token', undefined],
+        ['/refused', {}, 'refused', { code: 4001, detail: ['a', 1] }],
+      ]) {
         const socket = client(main.url, mode, { nsp, auth });
-        const error = await within(5000, 'connect_error', socket.ready.then(() => assert.fail('was accepted'), (e) => e));
+        const error = await within(
+          5000,
+          'connect_error',
+          socket.ready.then(
+            () => assert.fail('was accepted'),
+            (e) => e,
+          ),
+        );
         assert.deepEqual([error.message, error.data], [message, data]);
         socket.close();
       }
@@ -94,11 +131,18 @@ for (const mode of modes) {
     it('uses several namespaces on one connection', async () => {
       const socket = await one();
       const custom = socket.io.socket('/custom');
-      await within(5000, 'the second namespace', new Promise((resolve) => custom.on('connect', resolve)));
+      await within(
+        5000,
+        'the second namespace',
+        new Promise((resolve) => custom.on('connect', resolve)),
+      );
       assert.equal((await who(custom)).nsp, '/custom');
       const { id } = custom;
       custom.disconnect();
-      assert.equal(await until('a reason', () => call(socket, 'reason-of', id)), 'client namespace disconnect');
+      assert.equal(
+        await until('a reason', () => call(socket, 'reason-of', id)),
+        'client namespace disconnect',
+      );
       assert.equal((await who(socket)).nsp, '/');
       socket.close();
     });
@@ -110,7 +154,9 @@ for (const mode of modes) {
       assert.deepEqual(await next(socket, 'message-back'), args);
       socket.emit('echo', ...args);
       assert.deepEqual(await next(socket, 'echo'), args);
-      const all = await new Promise((resolve) => socket.emit('message-with-ack', ...args, (...list) => resolve(list)));
+      const all = await new Promise((resolve) =>
+        socket.emit('message-with-ack', ...args, (...list) => resolve(list)),
+      );
       assert.deepEqual(all, args);
       socket.close();
     });
@@ -118,10 +164,16 @@ for (const mode of modes) {
     it('gets attachments back, nested, shared and empty', async () => {
       const socket = await one();
       const data = Buffer.from([1, 2, 3, 255]);
-      const args = [data, { a: [Buffer.alloc(0), { b: new Uint8Array([9, 8]) }], text: 'x' }, Buffer.alloc(50_000, 5)];
+      const args = [
+        data,
+        { a: [Buffer.alloc(0), { b: new Uint8Array([9, 8]) }], text: 'x' },
+        Buffer.alloc(50_000, 5),
+      ];
       socket.emit('message', ...args);
       assert.deepEqual(plain(await next(socket, 'message-back')), plain(args));
-      const all = await new Promise((resolve) => socket.emit('message-with-ack', ...args, (...list) => resolve(list)));
+      const all = await new Promise((resolve) =>
+        socket.emit('message-with-ack', ...args, (...list) => resolve(list)),
+      );
       assert.deepEqual(plain(all), plain(args));
       socket.close();
     });
@@ -129,14 +181,37 @@ for (const mode of modes) {
     it('computes with text and attachments', async () => {
       const socket = await one();
       const { n, data } = await call(socket, 'make-binary', 1000);
-      assert.deepEqual([n, plain(data).bytes], [1000, Array.from({ length: 1000 }, (_, i) => i % 256)]);
+      assert.deepEqual(
+        [n, plain(data).bytes],
+        [1000, Array.from({ length: 1000 }, (_, i) => i % 256)],
+      );
       assert.equal(await call(socket, 'big', 200_000), 'a'.repeat(200_000));
-      assert.deepEqual(await call(socket, 'digest', 'abc'), { type: 'string', bytes: 3, fnv: 440920331 });
-      assert.deepEqual(await call(socket, 'digest', Buffer.from('abc')), { type: 'binary', bytes: 3, fnv: 440920331 });
-      assert.deepEqual(await call(socket, 'digest', emoji), { type: 'string', bytes: 9, fnv: fnv(Buffer.from(emoji)) });
-      assert.deepEqual(await call(socket, 'digest', ''), { type: 'string', bytes: 0, fnv: 2166136261 });
+      assert.deepEqual(await call(socket, 'digest', 'abc'), {
+        type: 'string',
+        bytes: 3,
+        fnv: 440920331,
+      });
+      assert.deepEqual(await call(socket, 'digest', Buffer.from('abc')), {
+        type: 'binary',
+        bytes: 3,
+        fnv: 440920331,
+      });
+      assert.deepEqual(await call(socket, 'digest', emoji), {
+        type: 'string',
+        bytes: 9,
+        fnv: fnv(Buffer.from(emoji)),
+      });
+      assert.deepEqual(await call(socket, 'digest', ''), {
+        type: 'string',
+        bytes: 0,
+        fnv: 2166136261,
+      });
       const large = Buffer.alloc(600_000, 'siolite');
-      assert.deepEqual(await call(socket, 'digest', large), { type: 'binary', bytes: 600_000, fnv: fnv(large) });
+      assert.deepEqual(await call(socket, 'digest', large), {
+        type: 'binary',
+        bytes: 600_000,
+        fnv: fnv(large),
+      });
       socket.close();
     });
 
@@ -145,7 +220,10 @@ for (const mode of modes) {
       socket.once('ack-request', (...args) => args.pop()('answer', Buffer.from([7]), ...args));
       socket.emit('ack-me', 1, 'two');
       assert.equal((await socket.events.next())[0], 'ack-request');
-      assert.deepEqual(plain(await next(socket, 'ack-result')), plain(['answer', Buffer.from([7]), 1, 'two']));
+      assert.deepEqual(
+        plain(await next(socket, 'ack-result')),
+        plain(['answer', Buffer.from([7]), 1, 'two']),
+      );
       socket.once('ack-request', (a, ack) => ack(a + 1));
       socket.emit('ack-me-within', 3000, 1);
       assert.equal((await socket.events.next())[0], 'ack-request');
@@ -169,7 +247,10 @@ for (const mode of modes) {
         socket.emit('echo', i);
       }
       for (let i = 0; i < n; i++) assert.deepEqual(await next(socket, 'echo', 10_000), [i]);
-      assert.deepEqual(acked, Array.from({ length: n / 10 }, (_, i) => i * 10));
+      assert.deepEqual(
+        acked,
+        Array.from({ length: n / 10 }, (_, i) => i * 10),
+      );
       socket.close();
     });
 
@@ -182,16 +263,23 @@ for (const mode of modes) {
         const [name, value] = await socket.events.next();
         if (name === 'echo') seen.push(value);
       }
-      assert.deepEqual(seen, Array.from({ length: 20 }, (_, i) => i));
+      assert.deepEqual(
+        seen,
+        Array.from({ length: 20 }, (_, i) => i),
+      );
       socket.close();
     });
 
     it('sends again what was not acknowledged, if told to', async () => {
       const socket = await one({ retries: 3, ackTimeout: 2000 });
       const acks = [];
-      for (let i = 0; i < 10; i++) socket.emit('message-with-ack', i, (error, value) => acks.push(error ?? value));
+      for (let i = 0; i < 10; i++)
+        socket.emit('message-with-ack', i, (error, value) => acks.push(error ?? value));
       await until('all acks', () => acks.length === 10);
-      assert.deepEqual(acks, Array.from({ length: 10 }, (_, i) => i));
+      assert.deepEqual(
+        acks,
+        Array.from({ length: 10 }, (_, i) => i),
+      );
       socket.close();
     });
 
@@ -212,8 +300,16 @@ for (const mode of modes) {
       for (const [how, atServer, atClient] of [
         [(socket) => socket.disconnect(), 'client namespace disconnect', 'io client disconnect'],
         [(socket) => socket.io.engine.close(), 'transport close', 'forced close'],
-        [(socket) => socket.emit('disconnect-me', false), 'server namespace disconnect', 'io server disconnect'],
-        [(socket) => socket.emit('disconnect-me', true), 'server namespace disconnect', 'io server disconnect'],
+        [
+          (socket) => socket.emit('disconnect-me', false),
+          'server namespace disconnect',
+          'io server disconnect',
+        ],
+        [
+          (socket) => socket.emit('disconnect-me', true),
+          'server namespace disconnect',
+          'io server disconnect',
+        ],
       ]) {
         const socket = await one();
         const { id } = socket;
@@ -281,7 +377,10 @@ describe('rooms', { concurrency: 8 }, () => {
       }
     }
     const got = await received(sockets);
-    assert.deepEqual(got, [[], ...others.map(() => Array.from({ length: 10 }, (_, i) => ['in', i]))]);
+    assert.deepEqual(got, [
+      [],
+      ...others.map(() => Array.from({ length: 10 }, (_, i) => ['in', i])),
+    ]);
     sockets.close();
   });
 
@@ -290,8 +389,14 @@ describe('rooms', { concurrency: 8 }, () => {
     const there = await group(modes);
     for (const socket of [...here, ...there]) await call(socket, 'join', 'room');
     await call(here[0], 'cast', { via: 'io', to: ['room'] }, 'hello');
-    assert.deepEqual(await received(here), here.map(() => [['hello']]));
-    assert.deepEqual(await received(there), there.map(() => []));
+    assert.deepEqual(
+      await received(here),
+      here.map(() => [['hello']]),
+    );
+    assert.deepEqual(
+      await received(there),
+      there.map(() => []),
+    );
     assert.equal(await call(there[0], 'sockets', { in: 'room' }), 3);
     assert.equal(await call(there[0], 'sockets', { in: here[0].id }), 0);
     here.close();
@@ -304,7 +409,10 @@ describe('rooms', { concurrency: 8 }, () => {
     const { id } = gone;
     assert.equal(await call(stays, 'sockets', { in: ['room', id] }), 1);
     gone.disconnect();
-    await until('the room to be empty', async () => await call(stays, 'sockets', { in: ['room', id] }) === 0);
+    await until(
+      'the room to be empty',
+      async () => (await call(stays, 'sockets', { in: ['room', id] })) === 0,
+    );
     stays.close();
   });
 
@@ -357,9 +465,15 @@ describe('cast', { concurrency: 8 }, () => {
       for (const [i, sender] of sockets.entries()) {
         await call(sender, 'cast', opt, 'news', names[i]);
         const got = await received(sockets, sender);
-        const who = names.split('').filter((_, k) => got[k].length > 0).join('');
+        const who = names
+          .split('')
+          .filter((_, k) => got[k].length > 0)
+          .join('');
         assert.equal(who, expected[i], `${JSON.stringify(opt)} by ${names[i]}`);
-        assert.ok(got.every((list) => list.length <= 1), `doubled: ${JSON.stringify(got)}`);
+        assert.ok(
+          got.every((list) => list.length <= 1),
+          `doubled: ${JSON.stringify(got)}`,
+        );
       }
     }
     sockets.close();
@@ -373,7 +487,11 @@ describe('cast', { concurrency: 8 }, () => {
     await call(a, 'cast', { via: 'io', except: [b.id] }, 'not b');
     await call(a, 'cast', { via: 'io', to: ['x', d.id], except: [a.id] }, 'b and d');
     assert.deepEqual(await received(sockets), [
-      [['not b']], [['b and d']], [['to c'], ['not b']], [['to a and d'], ['not b'], ['b and d']]]);
+      [['not b']],
+      [['b and d']],
+      [['to c'], ['not b']],
+      [['to a and d'], ['not b'], ['b and d']],
+    ]);
     sockets.close();
   });
 
@@ -442,10 +560,15 @@ describe('cast', { concurrency: 8 }, () => {
       const sockets = await group([mode, 'websocket']);
       await pause(50); // so that a poll is parked
       await call(sockets[1], 'cast', { via: 'socket', volatile: true, repeat: 500 }, 'tick');
-      const [ticks, own] = (await received(sockets, sockets[1])).map((list) => list.map(([, i]) => i));
+      const [ticks, own] = (await received(sockets, sockets[1])).map((list) =>
+        list.map(([, i]) => i),
+      );
       assert.deepEqual(own, []);
       assert.ok(ticks.length >= 1 && ticks.length <= 500, `${ticks.length} of 500 came`);
-      assert.deepEqual(ticks, [...new Set(ticks)].sort((p, q) => p - q));
+      assert.deepEqual(
+        ticks,
+        [...new Set(ticks)].sort((p, q) => p - q),
+      );
       if (mode === 'polling') assert.ok(ticks.length < 500, 'all of 500 came over polling');
       sockets.close();
     }
@@ -467,9 +590,11 @@ describe('cast', { concurrency: 8 }, () => {
   it('broadcasts to the whole namespace by bcast', async () => {
     const sockets = await group(modes);
     sockets[0].emit('bcast', 1, { a: Buffer.from([1]) });
-    await Promise.all(sockets.map(async (socket) => {
-      assert.deepEqual(plain(await next(socket, 'bcast')), plain([1, { a: Buffer.from([1]) }]));
-    }));
+    await Promise.all(
+      sockets.map(async (socket) => {
+        assert.deepEqual(plain(await next(socket, 'bcast')), plain([1, { a: Buffer.from([1]) }]));
+      }),
+    );
     sockets.close();
   });
 });
@@ -481,24 +606,49 @@ describe('ack-room', { concurrency: 8 }, () => {
       answering(socket, 'question', i);
       if (i < 3) await call(socket, 'join', 'room');
     }
-    const result = await call(sockets[0], 'ack-room', { to: 'room', timeout: 4000 }, 'question', 'x');
+    const result = await call(
+      sockets[0],
+      'ack-room',
+      { to: 'room', timeout: 4000 },
+      'question',
+      'x',
+    );
     assert.deepEqual([result.timedOut, [...result.responses].sort()], [false, [0, 1, 2]]);
-    const several = await call(sockets[3], 'ack-room', { to: ['room', sockets[3].id], timeout: 4000 }, 'question');
+    const several = await call(
+      sockets[3],
+      'ack-room',
+      { to: ['room', sockets[3].id], timeout: 4000 },
+      'question',
+    );
     assert.deepEqual([several.timedOut, [...several.responses].sort()], [false, [0, 1, 2, 3]]);
     sockets.close();
   });
 
   it('collects attachments, and only the first argument', async () => {
     const sockets = await group(['polling', 'websocket']);
-    for (const socket of sockets) socket.on('question', (ack) => ack({ data: Buffer.from([1, 2]) }, 'second'));
-    const result = await call(sockets[0], 'ack-room', { to: sockets.map((s) => s.id), timeout: 4000 }, 'question');
-    assert.deepEqual(plain(result), plain({ timedOut: false, responses: [{ data: Buffer.from([1, 2]) }, { data: Buffer.from([1, 2]) }] }));
+    for (const socket of sockets)
+      socket.on('question', (ack) => ack({ data: Buffer.from([1, 2]) }, 'second'));
+    const result = await call(
+      sockets[0],
+      'ack-room',
+      { to: sockets.map((s) => s.id), timeout: 4000 },
+      'question',
+    );
+    assert.deepEqual(
+      plain(result),
+      plain({
+        timedOut: false,
+        responses: [{ data: Buffer.from([1, 2]) }, { data: Buffer.from([1, 2]) }],
+      }),
+    );
     sockets.close();
   });
 
   it('lists the answers in the order they came', async () => {
     const sockets = await group(['websocket', 'polling', 'websocket']);
-    sockets.forEach((socket, i) => socket.on('question', (ack) => setTimeout(ack, 50 + 150 * (2 - i), i)));
+    sockets.forEach((socket, i) =>
+      socket.on('question', (ack) => setTimeout(ack, 50 + 150 * (2 - i), i)),
+    );
     for (const socket of sockets) await call(socket, 'join', 'room');
     const result = await call(sockets[0], 'ack-room', { to: 'room', timeout: 4000 }, 'question');
     assert.deepEqual(result, { timedOut: false, responses: [2, 1, 0] });
@@ -508,8 +658,10 @@ describe('ack-room', { concurrency: 8 }, () => {
   it('ends at once when nobody is in there', async () => {
     const [socket] = await group(['websocket']);
     const start = Date.now();
-    assert.deepEqual(await call(socket, 'ack-room', { to: 'nobody', timeout: 3000 }, 'question'),
-      { timedOut: false, responses: [] });
+    assert.deepEqual(await call(socket, 'ack-room', { to: 'nobody', timeout: 3000 }, 'question'), {
+      timedOut: false,
+      responses: [],
+    });
     assert.ok(Date.now() - start < 1500, `it took ${Date.now() - start} ms`);
     socket.close();
   });
@@ -548,13 +700,18 @@ describe('operations on sockets', { concurrency: 8 }, () => {
     await call(a, 'join', ['room', 'z', 'y']);
     await call(b, 'join', 'room');
     await call(b, 'set-data', { name: emoji });
-    const expected = [{ id: a.id, rooms: ['room', 'y', 'z'], data: null }, { id: b.id, rooms: ['room'], data: { name: emoji } }];
+    const expected = [
+      { id: a.id, rooms: ['room', 'y', 'z'], data: null },
+      { id: b.id, rooms: ['room'], data: { name: emoji } },
+    ];
     const byId = (list) => [...list].sort((p, q) => (p.id < q.id ? -1 : 1));
     for (const socket of sockets) {
       assert.deepEqual(await call(socket, 'sockets', { in: 'room', op: 'list' }), byId(expected));
     }
-    assert.deepEqual(await call(a, 'sockets', { in: ['y', c.id], op: 'list' }),
-      byId([expected[0], { id: c.id, rooms: [], data: null }]));
+    assert.deepEqual(
+      await call(a, 'sockets', { in: ['y', c.id], op: 'list' }),
+      byId([expected[0], { id: c.id, rooms: [], data: null }]),
+    );
     assert.deepEqual(await call(a, 'sockets', { in: 'nobody', op: 'list' }), []);
     assert.equal(await call(a, 'sockets', { in: ['room', 'z'] }), 2);
     sockets.close();
@@ -579,11 +736,13 @@ describe('operations on sockets', { concurrency: 8 }, () => {
     const sockets = await group(['polling', 'websocket', 'upgrade', 'websocket']);
     const [a, b, c, d] = sockets;
     const ids = sockets.map((socket) => socket.id);
-    const others = await Promise.all([a, b, c].map(async (socket) => {
-      const other = socket.io.socket('/custom');
-      await within(5000, '/custom', new Promise((resolve) => other.on('connect', resolve)));
-      return other;
-    }));
+    const others = await Promise.all(
+      [a, b, c].map(async (socket) => {
+        const other = socket.io.socket('/custom');
+        await within(5000, '/custom', new Promise((resolve) => other.on('connect', resolve)));
+        return other;
+      }),
+    );
     for (const socket of [a, b, c]) await call(socket, 'join', 'room');
     assert.equal(await call(d, 'sockets', { in: 'room', op: 'disconnect' }), 0);
     for (const socket of [a, b, c]) {
@@ -594,7 +753,10 @@ describe('operations on sockets', { concurrency: 8 }, () => {
       other.disconnect();
     }
     for (const id of ids.slice(0, 3)) {
-      assert.equal(await until('a reason', () => call(d, 'reason-of', id)), 'server namespace disconnect');
+      assert.equal(
+        await until('a reason', () => call(d, 'reason-of', id)),
+        'server namespace disconnect',
+      );
     }
     sockets.close();
   });
@@ -602,7 +764,9 @@ describe('operations on sockets', { concurrency: 8 }, () => {
   it('close their connections', async () => {
     const sockets = await group(['polling', 'websocket', 'upgrade', 'polling']);
     const [a, b, c, d] = sockets;
-    const engines = [a, b, c].map((socket) => new Promise((resolve) => socket.io.engine.on('close', resolve)));
+    const engines = [a, b, c].map(
+      (socket) => new Promise((resolve) => socket.io.engine.on('close', resolve)),
+    );
     for (const socket of [a, b, c]) await call(socket, 'join', 'room');
     assert.equal(await call(d, 'sockets', { in: 'room', op: 'disconnect', close: true }), 0);
     for (const socket of [a, b, c]) {
@@ -618,16 +782,22 @@ describe('an upgrade under traffic', { concurrency: 4 }, () => {
     const nsp = freshNsp();
     const sender = await connect(main.url, 'websocket', { nsp });
     const n = 300;
-    const done = sender.timeout(20_000).emitWithAck('cast', { via: 'io', to: ['room'], repeat: n, every: 5 }, 'tick');
-    const clients = Array.from({ length: 8 }, (_, i) => client(main.entries[i % main.entries.length], 'upgrade', { nsp }));
-    await Promise.all(clients.map(async (socket) => {
-      await within(5000, 'the connection', socket.ready);
-      socket.emit('join', 'room');
-      for (let i = 0; i < 100; i++) {
-        socket.emit('echo', i);
-        await pause(3);
-      }
-    }));
+    const done = sender
+      .timeout(20_000)
+      .emitWithAck('cast', { via: 'io', to: ['room'], repeat: n, every: 5 }, 'tick');
+    const clients = Array.from({ length: 8 }, (_, i) =>
+      client(main.entries[i % main.entries.length], 'upgrade', { nsp }),
+    );
+    await Promise.all(
+      clients.map(async (socket) => {
+        await within(5000, 'the connection', socket.ready);
+        socket.emit('join', 'room');
+        for (let i = 0; i < 100; i++) {
+          socket.emit('echo', i);
+          await pause(3);
+        }
+      }),
+    );
     await done;
     await call(sender, 'cast', { via: 'io' }, 'end');
     for (const socket of clients) {
@@ -640,8 +810,14 @@ describe('an upgrade under traffic', { concurrency: 4 }, () => {
         else if (name === 'echo') echoes.push(i);
       }
       assert.ok(ticks.length > 0 && ticks.length <= n);
-      assert.deepEqual(ticks, Array.from({ length: ticks.length }, (_, i) => n - ticks.length + i));
-      assert.deepEqual(echoes, Array.from({ length: 100 }, (_, i) => i));
+      assert.deepEqual(
+        ticks,
+        Array.from({ length: ticks.length }, (_, i) => n - ticks.length + i),
+      );
+      assert.deepEqual(
+        echoes,
+        Array.from({ length: 100 }, (_, i) => i),
+      );
       assert.equal(socket.io.engine.transport.name, 'websocket');
       socket.close();
     }

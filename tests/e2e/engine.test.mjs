@@ -9,7 +9,17 @@ import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { needsStreaming, startServer } from './lib/server.mjs';
 import { pause, slowness, until, within } from './lib/wait.mjs';
-import { openPacket, packetsOf, Peer, Polling, probe, request, SEPARATOR, Socket, upgrade } from './lib/wire.mjs';
+import {
+  openPacket,
+  packetsOf,
+  Peer,
+  Polling,
+  probe,
+  request,
+  SEPARATOR,
+  Socket,
+  upgrade,
+} from './lib/wire.mjs';
 
 let main;
 let short;
@@ -24,9 +34,12 @@ after(async () => {
 
 const EIO4 = { EIO: '4', transport: 'polling' };
 const errors = [
-  { code: 0, message: 'Transport unknown' }, { code: 1, message: 'Session ID unknown' },
-  { code: 2, message: 'Bad handshake method' }, { code: 3, message: 'Bad request' },
-  { code: 4, message: 'Forbidden' }, { code: 5, message: 'Unsupported protocol version' },
+  { code: 0, message: 'Transport unknown' },
+  { code: 1, message: 'Session ID unknown' },
+  { code: 2, message: 'Bad handshake method' },
+  { code: 3, message: 'Bad request' },
+  { code: 4, message: 'Forbidden' },
+  { code: 5, message: 'Unsupported protocol version' },
 ];
 
 function assertRefused(answer, code) {
@@ -68,7 +81,10 @@ async function untilClosed(session) {
 // Asks another client why the socket ended.
 async function reasonOf(server, sioId) {
   const peer = await Peer.connect('websocket', server.url);
-  const reason = await until('a reason of the disconnection', async () => (await peer.call('reason-of', sioId))[0]);
+  const reason = await until(
+    'a reason of the disconnection',
+    async () => (await peer.call('reason-of', sioId))[0],
+  );
   await peer.close();
   return reason;
 }
@@ -82,34 +98,57 @@ describe('handshake over polling', { concurrency: 8 }, () => {
     assert.equal(answer.headers['cache-control'], 'no-store');
     const open = openPacket(answer.body);
     assert.match(open.sid, /^[A-Za-z0-9_-]{20}$/);
-    assert.equal(answer.body, `0${JSON.stringify({ sid: open.sid, upgrades: ['websocket'],
-      pingInterval: 3000, pingTimeout: 3000, maxPayload: 1000000 })}`);
+    assert.equal(
+      answer.body,
+      `0${JSON.stringify({
+        sid: open.sid,
+        upgrades: ['websocket'],
+        pingInterval: 3000,
+        pingTimeout: 3000,
+        maxPayload: 1000000,
+      })}`,
+    );
   });
 
   it('announces the configured times and limit', async () => {
     const open = openPacket((await request(short.url, { query: EIO4 })).body);
-    assert.deepEqual(open, { sid: open.sid, upgrades: ['websocket'], pingInterval: 1000, pingTimeout: 1000,
-      maxPayload: 10000 });
+    assert.deepEqual(open, {
+      sid: open.sid,
+      upgrades: ['websocket'],
+      pingInterval: 1000,
+      pingTimeout: 1000,
+      maxPayload: 10000,
+    });
   });
 
   it('gives every session another id', async () => {
-    const bodies = await Promise.all(Array.from({ length: 100 }, () => request(main.url, { query: EIO4 })));
+    const bodies = await Promise.all(
+      Array.from({ length: 100 }, () => request(main.url, { query: EIO4 })),
+    );
     assert.equal(new Set(bodies.map((answer) => openPacket(answer.body).sid)).size, 100);
   });
 
   it('sends the cookie with the handshake alone', async () => {
     const session = await Polling.open(main.url);
-    assert.deepEqual(session.handshake.headers['set-cookie'],
-      [`io=${session.sid}; Path=/; HttpOnly; SameSite=Lax`]);
+    assert.deepEqual(session.handshake.headers['set-cookie'], [
+      `io=${session.sid}; Path=/; HttpOnly; SameSite=Lax`,
+    ]);
     const post = await session.post('40');
     const poll = await session.poll();
-    assert.deepEqual([post.headers['set-cookie'], poll.headers['set-cookie']], [undefined, undefined]);
+    assert.deepEqual(
+      [post.headers['set-cookie'], poll.headers['set-cookie']],
+      [undefined, undefined],
+    );
     assert.equal((await request(short.url, { query: EIO4 })).headers['set-cookie'], undefined);
   });
 
   it('decodes the query: escapes, unknown names, the last of several values', async () => {
-    for (const query of ['EIO=4&transport=poll%69ng', 'EIO=4&transport=polling&t=Pq1&b64=1&x=%c3%a4&&=',
-      'EIO=3&transport=none&EIO=4&transport=polling', 'EIO=4&transport=polling&sid=']) {
+    for (const query of [
+      'EIO=4&transport=poll%69ng',
+      'EIO=4&transport=polling&t=Pq1&b64=1&x=%c3%a4&&=',
+      'EIO=3&transport=none&EIO=4&transport=polling',
+      'EIO=4&transport=polling&sid=',
+    ]) {
       const answer = await request(main.url, { query });
       assert.equal(answer.status, 200, `${query}: ${answer.status} ${answer.body}`);
       openPacket(answer.body);
@@ -117,8 +156,15 @@ describe('handshake over polling', { concurrency: 8 }, () => {
   });
 
   it('refuses an unknown or missing transport: code 0', async () => {
-    for (const query of ['EIO=4', 'EIO=4&transport=', 'EIO=4&transport=abc', 'EIO=4&transport=POLLING',
-      'EIO=4&transport=webtransport', 'EIO=4&transport=__proto__', '']) {
+    for (const query of [
+      'EIO=4',
+      'EIO=4&transport=',
+      'EIO=4&transport=abc',
+      'EIO=4&transport=POLLING',
+      'EIO=4&transport=webtransport',
+      'EIO=4&transport=__proto__',
+      '',
+    ]) {
       assertRefused(await request(main.url, { query }), 0);
     }
   });
@@ -138,7 +184,11 @@ describe('handshake over polling', { concurrency: 8 }, () => {
 
   it('refuses methods other than GET: code 2', async () => {
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
-      const answer = await request(short.url, { method, query: EIO4, body: method === 'POST' ? '40' : undefined });
+      const answer = await request(short.url, {
+        method,
+        query: EIO4,
+        body: method === 'POST' ? '40' : undefined,
+      });
       assertRefused(answer, 2);
     }
   });
@@ -148,8 +198,14 @@ describe('handshake over polling', { concurrency: 8 }, () => {
   });
 
   it('refuses other protocol versions: code 5', async () => {
-    for (const query of ['EIO=3&transport=polling', 'EIO=abc&transport=polling', 'transport=polling',
-      'EIO=5&transport=polling', 'EIO=&transport=polling', 'EIO=44&transport=polling']) {
+    for (const query of [
+      'EIO=3&transport=polling',
+      'EIO=abc&transport=polling',
+      'transport=polling',
+      'EIO=5&transport=polling',
+      'EIO=&transport=polling',
+      'EIO=44&transport=polling',
+    ]) {
       assertRefused(await request(short.url, { query }), 5);
     }
   });
@@ -157,34 +213,66 @@ describe('handshake over polling', { concurrency: 8 }, () => {
   it('refuses an Origin of illegal bytes with status 400', async () => {
     const url = new URL(main.url);
     const socket = net.connect(Number(url.port), url.hostname);
-    socket.end('GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: http://\x01\x7f\r\n'
-      + 'Connection: close\r\n\r\n', 'latin1');
-    const text = await within(5000, 'an answer', new Promise((resolve) => {
-      let all = '';
-      socket.on('data', (data) => (all += data));
-      socket.on('close', () => resolve(all));
-    }));
+    socket.end(
+      'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: http://\x01\x7f\r\n' +
+        'Connection: close\r\n\r\n',
+      'latin1',
+    );
+    const text = await within(
+      5000,
+      'an answer',
+      new Promise((resolve) => {
+        let all = '';
+        socket.on('data', (data) => (all += data));
+        socket.on('close', () => resolve(all));
+      }),
+    );
     assert.match(text, /^HTTP\/1\.1 400 /);
   });
 });
 
 describe('requests to a session', { concurrency: 8 }, () => {
   it('refuses an unknown sid: code 1, whatever its bytes', async () => {
-    const sids = ['abc', 'AAAAAAAAAAAAAAAAAAAA', '__proto__', 'constructor', `'; DROP TABLE t_session --`, '%',
-      '\u{1f600}', 'x'.repeat(3000), '"', '../..', '\xff', "a'b"];
+    const sids = [
+      'abc',
+      'AAAAAAAAAAAAAAAAAAAA',
+      '__proto__',
+      'constructor',
+      `'; DROP TABLE t_session --`,
+      '%',
+      '\u{1f600}',
+      'x'.repeat(3000),
+      '"',
+      '../..',
+      '\xff',
+      "a'b",
+    ];
     for (const sid of sids) {
       for (const method of ['GET', 'POST']) {
-        assertRefused(await request(main.url, { method, query: { ...EIO4, sid }, body: method === 'POST' ? '40' : undefined }), 1);
+        assertRefused(
+          await request(main.url, {
+            method,
+            query: { ...EIO4, sid },
+            body: method === 'POST' ? '40' : undefined,
+          }),
+          1,
+        );
       }
     }
     // What is no text, web servers refuse themselves.
     for (const sid of ['a%00b', '%ff%fe', '%01']) {
-      assert.equal((await request(main.url, { query: `EIO=4&transport=polling&sid=${sid}` })).status, 400);
+      assert.equal(
+        (await request(main.url, { query: `EIO=4&transport=polling&sid=${sid}` })).status,
+        400,
+      );
     }
   });
 
   it('refuses an unknown transport before an unknown sid: code 0', async () => {
-    assertRefused(await request(main.url, { query: { EIO: '4', transport: 'abc', sid: 'abc' } }), 0);
+    assertRefused(
+      await request(main.url, { query: { EIO: '4', transport: 'abc', sid: 'abc' } }),
+      0,
+    );
   });
 
   it('refuses another transport without an upgrade: code 3', async () => {
@@ -195,7 +283,8 @@ describe('requests to a session', { concurrency: 8 }, () => {
 
   it('refuses another protocol version than that of the handshake: code 3', async () => {
     const session = await Polling.connect(main.url);
-    for (const EIO of ['3', '']) assertRefused(await session.poll({ query: { ...session.query, EIO } }), 3);
+    for (const EIO of ['3', ''])
+      assertRefused(await session.poll({ query: { ...session.query, EIO } }), 3);
     assertRefused(await session.post('3', { query: { ...session.query, EIO: '3' } }), 3);
     await assertAlive(session);
   });
@@ -229,8 +318,9 @@ describe('requests to a session', { concurrency: 8 }, () => {
   });
 
   it('turns off the XSS filter of old Internet Explorers', async () => {
-    const session = await Polling.open(main.url,
-      { headers: { 'User-Agent': 'Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko' } });
+    const session = await Polling.open(main.url, {
+      headers: { 'User-Agent': 'Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko' },
+    });
     assert.equal(session.handshake.headers['x-xss-protection'], '0');
   });
 
@@ -257,14 +347,19 @@ describe('requests to a session', { concurrency: 8 }, () => {
     const session = await Polling.connect(main.url);
     await session.send('42["echo",1]', '42["echo",2]');
     await session.send('42["echo",3]');
-    assert.equal((await session.poll()).body, ['42["echo",1]', '42["echo",2]', '42["echo",3]'].join(SEPARATOR));
+    assert.equal(
+      (await session.poll()).body,
+      ['42["echo",1]', '42["echo",2]', '42["echo",3]'].join(SEPARATOR),
+    );
   });
 
   it('carries binary packets as base64 in both directions', async () => {
     const session = await Polling.connect(main.url);
     await session.send('451-["echo",{"_placeholder":true,"num":0}]', Buffer.from([0, 1, 254, 255]));
-    assert.deepEqual(await session.receive((p) => p.length >= 2),
-      ['451-["echo",{"_placeholder":true,"num":0}]', 'bAAH+/w==']);
+    assert.deepEqual(await session.receive((p) => p.length >= 2), [
+      '451-["echo",{"_placeholder":true,"num":0}]',
+      'bAAH+/w==',
+    ]);
   });
 
   it('ignores noop, upgrade and open packets in a POST', async () => {
@@ -292,8 +387,13 @@ describe('requests to a session', { concurrency: 8 }, () => {
 
   it('takes a body of any text type, or of none', async () => {
     const session = await Polling.connect(main.url);
-    for (const type of ['text/plain;charset=UTF-8', 'text/plain', 'application/json',
-      'application/x-www-form-urlencoded', 'x']) {
+    for (const type of [
+      'text/plain;charset=UTF-8',
+      'text/plain',
+      'application/json',
+      'application/x-www-form-urlencoded',
+      'x',
+    ]) {
       await session.post('42["echo",1]', { headers: { 'Content-Type': type } });
       assert.equal((await session.poll()).body, '42["echo",1]', type);
     }
@@ -303,7 +403,12 @@ describe('requests to a session', { concurrency: 8 }, () => {
 
   it('closes the session for a POST of application/octet-stream: 400', async () => {
     const session = await Polling.connect(main.url);
-    assertEmpty(await session.post(Buffer.from([4, 0]), { headers: { 'Content-Type': 'application/octet-stream' } }), 400);
+    assertEmpty(
+      await session.post(Buffer.from([4, 0]), {
+        headers: { 'Content-Type': 'application/octet-stream' },
+      }),
+      400,
+    );
     await assertGone(session);
   });
 
@@ -313,10 +418,13 @@ describe('requests to a session', { concurrency: 8 }, () => {
     assert.equal(fit.length, 10000);
     await session.send(fit);
     assertEmpty(await session.post(`${fit} `), 413);
-    assertEmpty(await session.post((req) => {
-      req.write('x'.repeat(6000));
-      setTimeout(() => req.end('x'.repeat(6000)), 50);
-    }), 413);
+    assertEmpty(
+      await session.post((req) => {
+        req.write('x'.repeat(6000));
+        setTimeout(() => req.end('x'.repeat(6000)), 50);
+      }),
+      413,
+    );
     assertEmpty(await session.post('x'.repeat(3_000_000)), 413);
     await assertAlive(session);
   });
@@ -328,8 +436,12 @@ describe('requests to a session', { concurrency: 8 }, () => {
   });
 
   for (const [what, body] of Object.entries({
-    'an unknown type': 'abc', 'a digit that is no type': '9', nothing: '', 'a separator at the end': `430[]${SEPARATOR}`,
-    'a separator at the beginning': `${SEPARATOR}430[]`, 'two separators': `42["echo",1]${SEPARATOR}${SEPARATOR}42["echo",2]`,
+    'an unknown type': 'abc',
+    'a digit that is no type': '9',
+    nothing: '',
+    'a separator at the end': `430[]${SEPARATOR}`,
+    'a separator at the beginning': `${SEPARATOR}430[]`,
+    'two separators': `42["echo",1]${SEPARATOR}${SEPARATOR}42["echo",2]`,
     'a good packet before a bad one': `42["message","x"]${SEPARATOR}x`,
   })) {
     it(`closes the session for ${what}: parse error`, async () => {
@@ -363,7 +475,13 @@ describe('overlapping requests', { concurrency: 8 }, () => {
     const answers = await Promise.all([first, second]);
     // On two connections the second may be faster.
     answers.sort((a, b) => a.status - b.status);
-    assert.deepEqual(answers.map((a) => [a.status, a.body]), [[200, '1'], [400, '']]);
+    assert.deepEqual(
+      answers.map((a) => [a.status, a.body]),
+      [
+        [200, '1'],
+        [400, ''],
+      ],
+    );
     await assertGone(session);
     assert.equal(await reasonOf(main, session.sioId), 'transport error');
   });
@@ -374,28 +492,45 @@ describe('overlapping requests', { concurrency: 8 }, () => {
     await first.sent;
     const second = session.poll();
     const answers = (await Promise.all([first, second])).sort((a, b) => a.status - b.status);
-    assert.deepEqual(answers.map((a) => [a.status, a.body]), [[200, '1'], [400, '']]);
+    assert.deepEqual(
+      answers.map((a) => [a.status, a.body]),
+      [
+        [200, '1'],
+        [400, ''],
+      ],
+    );
     await assertGone(session);
   });
 
-  it('closes the session for overlapping POSTs: 400 for one of them', { skip: needsStreaming }, async () => {
-    const session = await Polling.connect(main.streaming);
-    let finish;
-    const slow = session.post((req) => {
-      req.write('42["ec');
-      finish = () => req.end('ho",1]');
-    }, { headers: { 'Content-Length': '42["echo",1]'.length } });
-    await slow.sent;
-    await pause(100);
-    const fast = await session.post('42["echo",2]');
-    finish();
-    // The reference refuses the second one and resets the connection of the first.
-    const answers = [fast, await slow.catch(() => ({ status: 400, body: '' }))];
-    const refused = answers.filter((answer) => answer.status === 400);
-    assert.equal(refused.length > 0, true, `answered ${JSON.stringify(answers.map((a) => [a.status, a.body]))}`);
-    assertEmpty(refused[0], 400);
-    await assertGone(session);
-  });
+  it(
+    'closes the session for overlapping POSTs: 400 for one of them',
+    { skip: needsStreaming },
+    async () => {
+      const session = await Polling.connect(main.streaming);
+      let finish;
+      const slow = session.post(
+        (req) => {
+          req.write('42["ec');
+          finish = () => req.end('ho",1]');
+        },
+        { headers: { 'Content-Length': '42["echo",1]'.length } },
+      );
+      await slow.sent;
+      await pause(100);
+      const fast = await session.post('42["echo",2]');
+      finish();
+      // The reference refuses the second one and resets the connection of the first.
+      const answers = [fast, await slow.catch(() => ({ status: 400, body: '' }))];
+      const refused = answers.filter((answer) => answer.status === 400);
+      assert.equal(
+        refused.length > 0,
+        true,
+        `answered ${JSON.stringify(answers.map((a) => [a.status, a.body]))}`,
+      );
+      assertEmpty(refused[0], 400);
+      await assertGone(session);
+    },
+  );
 
   it('takes a poll and a POST at once', async () => {
     const session = await Polling.connect(main.url);
@@ -450,7 +585,8 @@ describe('closing over polling', { concurrency: 8 }, () => {
   it('closes a session that joins no namespace in time', async () => {
     const start = Date.now();
     const session = await Polling.open(short.url);
-    while (Date.now() - start < 1400) { // a ping comes first
+    while (Date.now() - start < 1400) {
+      // a ping comes first
       const answer = await session.poll();
       assert.equal(answer.status, 200);
       if (answer.body === '1') break;
@@ -540,7 +676,10 @@ describe('heartbeat', { concurrency: 16 }, () => {
   for (const transport of ['polling', 'websocket']) {
     it(`extends the wait for a pong once when another packet comes, over ${transport}`, async () => {
       const client = await (transport === 'polling' ? Polling : Socket).connect(short.url);
-      assert.equal(transport === 'polling' ? (await client.poll()).body : await client.next('a ping'), '2');
+      assert.equal(
+        transport === 'polling' ? (await client.poll()).body : await client.next('a ping'),
+        '2',
+      );
       const start = Date.now();
       const ended = transport === 'polling' ? client.poll() : client.closed;
       for (const at of [700, 1400]) {
@@ -564,305 +703,4 @@ describe('heartbeat', { concurrency: 16 }, () => {
       await peer.close();
     });
   }
-});
-
-describe('WebSocket only', { concurrency: 8 }, () => {
-  it('opens with a handshake that offers no upgrade', async () => {
-    for (const url of [main.url, ...main.entries, ...main.sidecars]) {
-      const socket = new Socket(url);
-      const text = await socket.next('the open packet');
-      const open = openPacket(text);
-      assert.match(open.sid, /^[A-Za-z0-9_-]{20}$/);
-      assert.equal(text, `0${JSON.stringify({ sid: open.sid, upgrades: [], pingInterval: 3000, pingTimeout: 3000,
-        maxPayload: 1000000 })}`);
-      await socket.close();
-    }
-  });
-
-  it('carries text and binary messages', async () => {
-    const socket = await Socket.connect(main.url);
-    socket.send('42["echo","h\u00e4\u{1f600}"]');
-    assert.equal(await socket.next(), '42["echo","h\u00e4\u{1f600}"]');
-    socket.send('451-["echo",{"_placeholder":true,"num":0}]', Buffer.from([0, 1, 254, 255]));
-    assert.equal(await socket.next(), '451-["echo",{"_placeholder":true,"num":0}]');
-    assert.deepEqual(await socket.next(), Buffer.from([0, 1, 254, 255]));
-    await socket.close();
-    assert.equal(await reasonOf(main, socket.sioId), 'transport close');
-  });
-
-  it('carries large messages, whole and in fragments', async () => {
-    const socket = await Socket.connect(main.url);
-    const text = `42["echo","${'x'.repeat(999_000)}"]`;
-    socket.send(text);
-    assert.equal((await socket.next()).length, text.length);
-    for (const [part, fin] of [['42["e', false], ['cho","frag', false], ['ments"]', true]]) socket.ws.send(part, { fin });
-    assert.equal(await socket.next(), '42["echo","fragments"]');
-    await socket.close();
-  });
-
-  it('answers a WebSocket ping', async () => {
-    const socket = await Socket.connect(main.url);
-    const pong = new Promise((resolve) => socket.ws.on('pong', (data) => resolve(data.toString())));
-    socket.ws.ping('abc');
-    assert.equal(await within(2000, 'a pong frame', pong), 'abc');
-    await socket.close();
-  });
-
-  it('keeps order under load, and packets behind each other', async () => {
-    const socket = await Socket.connect(main.url);
-    const n = 2000;
-    for (let i = 0; i < n; i++) socket.send(`42["echo",${i}]`);
-    for (let i = 0; i < n; i++) {
-      const message = await socket.find('an echo', (m) => m.startsWith('42'));
-      assert.equal(message, `42["echo",${i}]`);
-    }
-    await socket.close();
-  });
-
-  it('refuses an unknown transport before the 101', async () => {
-    for (const query of ['EIO=4&transport=abc', 'EIO=4']) {
-      const answer = await new Socket(main.url, { query }).answered;
-      assert.deepEqual([answer.status, answer.body], [400, 'Transport unknown']);
-    }
-  });
-
-  it('refuses an unknown sid before the 101', async () => {
-    for (const sid of ['abc', 'AAAAAAAAAAAAAAAAAAAA', '"']) {
-      const answer = await new Socket(main.url, { query: { sid } }).answered;
-      assert.deepEqual([answer.status, answer.body], [400, 'Session ID unknown']);
-      assert.match(answer.headers['content-type'], /^text\/html/);
-    }
-  });
-
-  it('refuses other protocol versions', async () => {
-    for (const EIO of ['3', 'abc', '5', '']) {
-      const socket = new Socket(short.url, { query: { EIO } });
-      await within(3000, 'the end of the WebSocket', socket.closed);
-      assert.deepEqual(socket.inbox.take(), []);
-    }
-  });
-
-  it('does not open for transport=polling', async () => {
-    const socket = new Socket(main.url, { query: { transport: 'polling' } });
-    await within(3000, 'the end of the WebSocket', socket.closed);
-    assert.deepEqual(socket.inbox.take(), []);
-  });
-
-  it('closes for a message over the limit with code 1009', async () => {
-    const socket = await Socket.connect(short.url);
-    const fit = `430["${'x'.repeat(10000 - 7)}"]`;
-    socket.send(fit);
-    assert.deepEqual(await socket.call('message-with-ack', 1), [1]);
-    socket.send(`${fit} `);
-    assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1009);
-    assert.equal(await reasonOf(short, socket.sioId), 'transport error');
-  });
-
-  it('closes for fragments that together are over the limit with code 1009', async () => {
-    const socket = await Socket.connect(short.url);
-    for (let i = 0; i < 11; i++) socket.ws.send('x'.repeat(1000), { fin: false });
-    assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1009);
-  });
-
-  for (const bad of ['abc', '9', '', '2', 'b', '7abc']) {
-    it(`closes for the message ${JSON.stringify(bad)}`, async () => {
-      const socket = await Socket.connect(main.url);
-      socket.send(bad);
-      await within(3000, 'the end of the WebSocket', socket.closed);
-      // A "b" is an empty binary message, which the Socket.IO parser refuses.
-      const reasons = { 2: /^transport error$/, b: /^(forced close|parse error)$/ };
-      assert.match(await reasonOf(main, socket.sioId), reasons[bad] ?? /^parse error$/);
-    });
-  }
-
-  it('closes for text that is no UTF-8, with code 1007', async () => {
-    const socket = await Socket.connect(main.url);
-    socket.ws.send(Buffer.from('342["echo","\xff\xfe"]', 'latin1').subarray(1), { binary: false });
-    assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1007);
-  });
-
-  it('notices the end of the connection', async () => {
-    const socket = await Socket.connect(main.url);
-    socket.terminate();
-    assert.equal(await reasonOf(main, socket.sioId), 'transport close');
-  });
-
-  it('closes a session that joins no namespace in time', async () => {
-    const start = Date.now();
-    const socket = await Socket.open(short.url);
-    assert.equal(await socket.next('a ping'), '2');
-    socket.send('3');
-    await within(5000, 'the end of the WebSocket', socket.closed);
-    const ms = Date.now() - start;
-    assert.ok(ms > 1350 && ms < 1500 + 1000 * slowness, `closed after ${ms} ms instead of 1500`);
-  });
-
-  it('closes when the server closes', async () => {
-    const socket = await Socket.connect(main.url);
-    socket.send('42["echo",1]', '42["disconnect-me",true]');
-    assert.equal(await socket.next(), '42["echo",1]');
-    assert.equal(await socket.next(), '41');
-    await within(3000, 'the end of the WebSocket', socket.closed);
-    assert.equal(await reasonOf(main, socket.sioId), 'server namespace disconnect');
-  });
-});
-
-describe('upgrade', { concurrency: 8 }, () => {
-  it('answers the probe, frees the parked poll, and switches', async () => {
-    const session = await Polling.connect(main.url);
-    const poll = session.poll();
-    await poll.sent;
-    const socket = new Socket(main.url, { query: { sid: session.sid } });
-    await socket.opened;
-    socket.send('2probe');
-    assert.equal(await socket.next(), '3probe');
-    const answer = await within(1500, 'the parked poll to be freed', poll);
-    assert.deepEqual([answer.status, answer.body], [200, '6']);
-    socket.send('5');
-    assert.equal((await socket.call('who'))[0].transport, 'websocket');
-    assert.equal((await socket.call('who'))[0].id, session.sioId);
-    await socket.close();
-    assert.equal(await reasonOf(main, session.sioId), 'transport close');
-  });
-
-  it('works at every entry', async () => {
-    for (const [i, url] of main.entries.entries()) {
-      const session = await Polling.connect(main.entries[(i + 1) % main.entries.length]);
-      const socket = await upgrade(session, url);
-      assert.deepEqual(await socket.call('message-with-ack', i), [i]);
-      await socket.close();
-    }
-  });
-
-  it('sends what waited to the WebSocket, once and in order', async () => {
-    const session = await Polling.connect(main.url);
-    await session.send('42["echo",1]', '42["echo",2]');
-    const socket = await probe(session);
-    await session.send('42["echo",3]');
-    socket.send('5', '42["echo",4]');
-    for (let i = 1; i <= 4; i++) assert.equal(await socket.next(), `42["echo",${i}]`);
-    await socket.close();
-  });
-
-  it('goes on with polling between probe and switch', async () => {
-    const session = await Polling.connect(main.url);
-    const socket = await probe(session);
-    for (let i = 0; i < 3; i++) {
-      const start = Date.now();
-      const answer = await session.poll();
-      assert.equal(answer.body, '6');
-      assert.ok(Date.now() - start < 400 * slowness, `a poll was held for ${Date.now() - start} ms`);
-    }
-    await session.send('42["echo",1]');
-    assert.deepEqual(await session.receive(), ['42["echo",1]']);
-    socket.send('5');
-    assert.deepEqual(await socket.call('message-with-ack', 2), [2]);
-    await socket.close();
-  });
-
-  it('answers a poll that is parked at the switch without data', async () => {
-    const session = await Polling.connect(main.url);
-    const socket = await probe(session);
-    const poll = session.poll();
-    await poll.sent;
-    socket.send('5', '42["echo",1]');
-    const answer = await within(3000, 'the parked poll to end', poll);
-    assert.ok(answer.status === 400 || /^[16]$/.test(answer.body), `saw ${answer.status} ${answer.body}`);
-    assert.equal(await socket.next(), '42["echo",1]');
-    await socket.close();
-  });
-
-  it('refuses polls and posts after the switch, and the WebSocket stays', async () => {
-    const session = await Polling.connect(main.url);
-    const socket = await upgrade(session);
-    assert.deepEqual(await socket.call('message-with-ack', 1), [1]);
-    assertRefused(await session.poll(), 3);
-    assertRefused(await session.post('42["echo",1]'), 3);
-    assert.deepEqual(await socket.call('message-with-ack', 2), [2]);
-    assert.deepEqual(socket.inbox.take(), []);
-    await socket.close();
-  });
-
-  for (const moment of ['while another upgrade goes on', 'after an upgrade']) {
-    it(`ignores a WebSocket with the same sid ${moment}`, async () => {
-      const session = await Polling.connect(main.entries);
-      const socket = await probe(session);
-      if (moment === 'after an upgrade') {
-        socket.send('5');
-        assert.deepEqual(await socket.call('message-with-ack', 1), [1]);
-      }
-      for (const url of main.entries) {
-        const second = new Socket(url, { query: { sid: session.sid } });
-        await second.answered.then(() => second.send('2probe'), () => {}).catch(() => {});
-        await within(3000, 'the second WebSocket to be closed', second.closed);
-        assert.deepEqual(second.inbox.take(), []);
-      }
-      if (moment !== 'after an upgrade') socket.send('5');
-      assert.deepEqual(await socket.call('message-with-ack', 2), [2]);
-      await socket.close();
-    });
-  }
-
-  for (const bad of ['2', '42["echo",1]', 'abc', '2probes', '40']) {
-    it(`closes the new WebSocket for ${JSON.stringify(bad)} and leaves polling alone`, async () => {
-      const session = await Polling.connect(main.url);
-      const socket = new Socket(main.url, { query: { sid: session.sid } });
-      await socket.opened;
-      socket.send(bad);
-      await within(3000, 'the end of the WebSocket', socket.closed);
-      await assertAlive(session);
-      const again = await upgrade(session);
-      assert.deepEqual(await again.call('message-with-ack', 2), [2]);
-      await again.close();
-    });
-  }
-
-  it('closes an upgrade that is not finished in time and leaves polling alone', async () => {
-    const session = await Polling.connect(short.url);
-    const socket = await probe(session);
-    const start = Date.now();
-    let isOver = false;
-    socket.closed.then(() => (isOver = true));
-    while (!isOver) {
-      const answer = await session.poll();
-      assert.equal(answer.status, 200);
-      if (answer.body === '2') await session.send('3');
-    }
-    const ms = Date.now() - start;
-    assert.ok(ms > 1300 && ms < 1500 + 1200 * slowness, `closed after ${ms} ms instead of 1500`);
-    await assertAlive(session);
-    const again = await upgrade(session);
-    assert.deepEqual(await again.call('message-with-ack', 2), [2]);
-    await again.close();
-  });
-
-  it('leaves polling alone when the new WebSocket goes away', async () => {
-    const session = await Polling.connect(main.url);
-    const socket = await probe(session);
-    socket.terminate();
-    await assertAlive(session);
-    const again = await until('another upgrade', () => upgrade(session));
-    assert.deepEqual(await again.call('message-with-ack', 2), [2]);
-    await again.close();
-  });
-
-  it('goes on with the heartbeat after the switch', async () => {
-    const session = await Polling.connect(short.url);
-    const socket = await upgrade(session);
-    for (let i = 0; i < 2; i++) {
-      assert.equal(await socket.next('a ping'), '2');
-      socket.send('3');
-    }
-    assert.equal(await socket.next('a ping'), '2');
-    await within(3000, 'the end of the WebSocket', socket.closed);
-    assert.equal(await reasonOf(short, session.sioId), 'ping timeout');
-  });
-
-  it('closes the new WebSocket when the session ends before the switch', async () => {
-    const session = await Polling.connect(main.url);
-    const socket = await probe(session);
-    await session.send('1');
-    await within(3000, 'the end of the WebSocket', socket.closed);
-    await assertGone(session);
-  });
 });

@@ -18,7 +18,8 @@ after(() => server?.stop());
 // Whatever a failed test has left behind.
 beforeEach(async () => {
   if (needsOwn) return;
-  for (const program of [...server.fcgi, ...server.ws]) if (!program.isRunning) await program.start();
+  for (const program of [...server.fcgi, ...server.ws])
+    if (!program.isRunning) await program.start();
   await server.ready();
 });
 
@@ -27,7 +28,11 @@ const upgrades = async (url = server.url) =>
 
 // What a client that stays got of each sender must be a run of numbers from 0 on.
 function assertRun(list, n, whose) {
-  assert.deepEqual(list, Array.from({ length: n }, (_, i) => i), whose);
+  assert.deepEqual(
+    list,
+    Array.from({ length: n }, (_, i) => i),
+    whose,
+  );
 }
 
 describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
@@ -35,8 +40,10 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
     const session = await Polling.connect(server.entries[0]);
     const poll = session.poll();
     await poll.sent;
-    await until('the poll to be parked', () => server.value(`SELECT count(*) FROM session
-      WHERE process_id IN (SELECT process_id FROM process WHERE os_pid = ${server.fcgi[0].pid})`));
+    await until('the poll to be parked', () =>
+      server.value(`SELECT count(*) FROM session
+      WHERE process_id IN (SELECT process_id FROM process WHERE os_pid = ${server.fcgi[0].pid})`),
+    );
     const start = Date.now();
     const ended = server.fcgi[0].kill('SIGTERM');
     const answer = await poll;
@@ -53,14 +60,18 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
 
   it('is not noticed by polling clients, whatever they do at the moment', async () => {
     const nsp = '/dyn-1';
-    const sockets = await Promise.all(Array.from({ length: 6 }, () => connect(server.url, 'polling', { nsp })));
+    const sockets = await Promise.all(
+      Array.from({ length: 6 }, () => connect(server.url, 'polling', { nsp })),
+    );
     const sender = await connect(server.sidecars[1], 'websocket', { nsp });
     const ids = sockets.map((socket) => [socket.id, socket.io.engine.id]);
     const seen = sockets.map(() => ({}));
     const ends = [];
     sockets.forEach((socket, k) => {
       socket.on('tick', (name, i) => (seen[k][name] ??= []).push(i));
-      socket.on('disconnect', (reason, details) => ends.push([k, reason, details?.description ?? details?.message]));
+      socket.on('disconnect', (reason, details) =>
+        ends.push([k, reason, details?.description ?? details?.message]),
+      );
     });
     let isOver = false;
     const counts = {};
@@ -81,13 +92,22 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
     isOver = true;
     const results = await settled;
     assert.deepEqual(ends, [], 'disconnected');
-    assert.deepEqual(results.filter((r) => r.status === 'rejected').map((r) => r.reason.message), []);
+    assert.deepEqual(
+      results.filter((r) => r.status === 'rejected').map((r) => r.reason.message),
+      [],
+    );
     await call(sender, 'cast', { via: 'io' }, 'end');
-    await Promise.all(sockets.map((socket) => socket.events.find('the end', ([name]) => name === 'end', 10_000)));
+    await Promise.all(
+      sockets.map((socket) => socket.events.find('the end', ([name]) => name === 'end', 10_000)),
+    );
     for (const k of sockets.keys()) {
-      for (const [name, n] of Object.entries(counts)) assertRun(seen[k][name], n, `what client ${k} saw of ${name}`);
+      for (const [name, n] of Object.entries(counts))
+        assertRun(seen[k][name], n, `what client ${k} saw of ${name}`);
     }
-    assert.deepEqual(sockets.map((socket) => [socket.id, socket.io.engine.id]), ids);
+    assert.deepEqual(
+      sockets.map((socket) => [socket.id, socket.io.engine.id]),
+      ids,
+    );
     [sender, ...sockets].forEach((socket) => socket.close());
   });
 
@@ -96,13 +116,18 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
     await session.call('join', ['x', 'y']);
     await session.call('set-data', { a: 1 });
     await session.send('451-["echo",{"_placeholder":true,"num":0}]'); // half of an event
-    await Promise.all(server.programs.filter((p) => p !== server.lighttpd).map((p) => p.kill('SIGTERM')));
+    await Promise.all(
+      server.programs.filter((p) => p !== server.lighttpd).map((p) => p.kill('SIGTERM')),
+    );
     await server.sql(`INSERT INTO emit(room, event) VALUES ('x', 'while nobody was there')`);
     for (const program of [...server.fcgi, ...server.ws]) await program.start();
     await server.ready();
     assert.deepEqual(await session.receive(), ['42["while nobody was there"]']);
     await session.send(Buffer.from([7]));
-    assert.deepEqual(await session.receive((p) => p.length >= 2), ['451-["echo",{"_placeholder":true,"num":0}]', 'bBw==']);
+    assert.deepEqual(await session.receive((p) => p.length >= 2), [
+      '451-["echo",{"_placeholder":true,"num":0}]',
+      'bBw==',
+    ]);
     assert.deepEqual(await session.call('rooms'), [['x', 'y']]);
     const [who] = await session.call('who');
     assert.deepEqual([who.id, who.data], [session.sioId, { a: 1 }]);
@@ -114,13 +139,23 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
     const sockets = await Promise.all([0, 0, 0, 1].map((i) => Socket.connect(server.sidecars[i])));
     const start = Date.now();
     const ended = server.ws[0].kill('SIGTERM');
-    const codes = await within(4000, 'the WebSockets to be closed', Promise.all(sockets.slice(0, 3).map((s) => s.closed)));
+    const codes = await within(
+      4000,
+      'the WebSockets to be closed',
+      Promise.all(sockets.slice(0, 3).map((s) => s.closed)),
+    );
     assert.deepEqual(codes, [1012, 1012, 1012]);
     assert.equal(await ended, 0);
     assert.ok(Date.now() - start < 4000 * slowness, `it took ${Date.now() - start} ms`);
     assert.deepEqual(await sockets[3].call('message-with-ack', 1), [1]);
     for (const socket of sockets.slice(0, 3)) {
-      assert.equal(typeof await until('a reason', async () => (await sockets[3].call('reason-of', socket.sioId))[0]), 'string');
+      assert.equal(
+        typeof (await until(
+          'a reason',
+          async () => (await sockets[3].call('reason-of', socket.sioId))[0],
+        )),
+        'string',
+      );
     }
     assert.deepEqual(await upgrades(), ['websocket'], 'the other sidecar lives');
     await sockets[3].close();
@@ -128,17 +163,34 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
   });
 
   it('lets the official clients come back at once', async () => {
-    const sockets = await Promise.all(['websocket', 'upgrade', 'websocket', 'upgrade'].map((mode) =>
-      connect(server.url, mode, { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 })));
+    const sockets = await Promise.all(
+      ['websocket', 'upgrade', 'websocket', 'upgrade'].map((mode) =>
+        connect(server.url, mode, {
+          reconnection: true,
+          reconnectionDelay: 50,
+          reconnectionDelayMax: 200,
+        }),
+      ),
+    );
     const polling = await connect(server.url, 'polling');
     for (const program of server.ws) {
       const ids = sockets.map((socket) => socket.id);
-      const wasHere = await Promise.all(sockets.map((socket) => server.value(`SELECT os_pid FROM socket
-        JOIN session USING (session_id) JOIN process USING (process_id) WHERE socket = '${socket.id}'`)));
+      const wasHere = await Promise.all(
+        sockets.map((socket) =>
+          server.value(`SELECT os_pid FROM socket
+        JOIN session USING (session_id) JOIN process USING (process_id) WHERE socket = '${socket.id}'`),
+        ),
+      );
       const { pid } = program;
       await program.kill('SIGTERM');
-      await until('all clients to be connected', () => sockets.every((socket, k) => socket.connected
-        && (wasHere[k] !== pid || socket.id !== ids[k])), 6000);
+      await until(
+        'all clients to be connected',
+        () =>
+          sockets.every(
+            (socket, k) => socket.connected && (wasHere[k] !== pid || socket.id !== ids[k]),
+          ),
+        6000,
+      );
       for (const socket of sockets) assert.equal(await call(socket, 'message-with-ack', 1), 1);
       assert.ok(polling.connected);
       await program.start();
@@ -154,7 +206,9 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
     await ended;
     assert.deepEqual(await session.call('message-with-ack', 1), [1]);
     await server.ws[0].start();
-    const again = await until('an upgrade at the other sidecar', () => probe(session, server.sidecars[1]));
+    const again = await until('an upgrade at the other sidecar', () =>
+      probe(session, server.sidecars[1]),
+    );
     again.send('5');
     assert.deepEqual(await again.call('message-with-ack', 2), [2]);
     await again.close();

@@ -24,7 +24,8 @@ const nsps = (() => {
 })();
 
 // The urls in an order that begins with the i-th.
-const rotated = (i) => server.entries.map((_, k) => server.entries[(i + k) % server.entries.length]);
+const rotated = (i) =>
+  server.entries.map((_, k) => server.entries[(i + k) % server.entries.length]);
 
 // A member of rooms: `send(packet)`, and `ticks(room)`, the list of "sender:counter".
 class Member {
@@ -42,9 +43,13 @@ class Member {
 
   async atEnd() {
     while (!this.isAtEnd) {
-      await within(15_000, `the last event to reach ${this.name}`,
+      await within(
+        15_000,
+        `the last event to reach ${this.name}`,
         new Promise((resolve) => this.waiting.push(resolve)),
-        () => Object.fromEntries(Object.entries(this.seen).map(([room, list]) => [room, list.length])));
+        () =>
+          Object.fromEntries(Object.entries(this.seen).map(([room, list]) => [room, list.length])),
+      );
     }
   }
 }
@@ -93,11 +98,21 @@ function assertSame(members, rooms, senders, n) {
     for (const [k, list] of lists.entries()) {
       const { name } = members.filter((m) => m.rooms.includes(room))[k];
       for (const sender of senders) {
-        const counters = list.filter((entry) => entry.startsWith(`${sender}:`)).map((e) => Number(e.split(':')[1]));
-        assert.deepEqual(counters, Array.from({ length: n }, (_, i) => i), `what ${name} saw of ${sender} in ${room}`);
+        const counters = list
+          .filter((entry) => entry.startsWith(`${sender}:`))
+          .map((e) => Number(e.split(':')[1]));
+        assert.deepEqual(
+          counters,
+          Array.from({ length: n }, (_, i) => i),
+          `what ${name} saw of ${sender} in ${room}`,
+        );
       }
       assert.equal(list.length, n * senders.length, `${name} in ${room}`);
-      assert.deepEqual(list, lists[0], `${name} saw another order in ${room} than the first member`);
+      assert.deepEqual(
+        list,
+        lists[0],
+        `${name} saw another order in ${room} than the first member`,
+      );
     }
   }
   for (const member of members) assert.deepEqual(member.strays, [], `strays at ${member.name}`);
@@ -119,20 +134,28 @@ describe('no sticky sessions', () => {
       await member.call('join', member.rooms);
     }
     const n = 60;
-    await Promise.all(members.map(async (member, k) => {
-      for (let i = 0; i < n;) {
-        // One event for each room at a time, or several in one POST.
-        const batch = k % 2 === 0 ? 1 : 1 + (i % 5);
-        const list = [];
-        for (let j = 0; j < batch && i < n; j++, i++) for (const room of rooms) list.push(tick(room, member.name, i));
-        await member.emitAll(list);
-        if (k % 4 === 3) await pause(2);
-      }
-      await member.call('rooms'); // everything before it is done
-    }));
+    await Promise.all(
+      members.map(async (member, k) => {
+        for (let i = 0; i < n;) {
+          // One event for each room at a time, or several in one POST.
+          const batch = k % 2 === 0 ? 1 : 1 + (i % 5);
+          const list = [];
+          for (let j = 0; j < batch && i < n; j++, i++)
+            for (const room of rooms) list.push(tick(room, member.name, i));
+          await member.emitAll(list);
+          if (k % 4 === 3) await pause(2);
+        }
+        await member.call('rooms'); // everything before it is done
+      }),
+    );
     await members[0].call('cast', { via: 'io' }, 'end');
     await Promise.all(members.map((member) => member.atEnd()));
-    assertSame(members, rooms, members.map((m) => m.name), n);
+    assertSame(
+      members,
+      rooms,
+      members.map((m) => m.name),
+      n,
+    );
     await Promise.all(members.map((member) => member.close()));
   });
 
@@ -141,26 +164,31 @@ describe('no sticky sessions', () => {
     const n = 150;
     const sender = await rawMember('sender', 'polling', 0, nsp);
     sender.rooms = [];
-    const members = await Promise.all([0, 1, 2, 3, 4, 5].map(async (i) => {
-      const member = await rawMember(`upgrading-${i}`, 'polling', i, nsp);
-      member.rooms = ['red'];
-      await member.call('join', 'red');
-      return member;
-    }));
+    const members = await Promise.all(
+      [0, 1, 2, 3, 4, 5].map(async (i) => {
+        const member = await rawMember(`upgrading-${i}`, 'polling', i, nsp);
+        member.rooms = ['red'];
+        await member.call('join', 'red');
+        return member;
+      }),
+    );
     const traffic = (async () => {
       for (let i = 0; i < n; i++) await sender.emit(...tick('red', 'sender', i));
     })();
-    await Promise.all(members.map(async (member, k) => {
-      await pause(40 * k);
-      const { peer } = member;
-      const socket = await probe(peer.session, rotated(k + 1)[0]);
-      await peer.switchTo(socket);
-    }));
+    await Promise.all(
+      members.map(async (member, k) => {
+        await pause(40 * k);
+        const { peer } = member;
+        const socket = await probe(peer.session, rotated(k + 1)[0]);
+        await peer.switchTo(socket);
+      }),
+    );
     await traffic;
     await sender.call('cast', { via: 'io' }, 'end');
     await Promise.all(members.map((member) => member.atEnd()));
     assertSame(members, ['red'], ['sender'], n);
-    for (const member of members) assert.equal((await member.call('who'))[0].transport, 'websocket');
+    for (const member of members)
+      assert.equal((await member.call('who'))[0].transport, 'websocket');
     await Promise.all([sender, ...members].map((member) => member.close()));
   });
 
@@ -168,11 +196,15 @@ describe('no sticky sessions', () => {
     const session = await Polling.connect(server.entries);
     for (let round = 0; round < 6; round++) {
       const data = [0, 1, 2].map((k) => Buffer.from([round, k, 255 - round]));
-      await session.send(`453-["message",${round},${[0, 1, 2].map((k) => `{"_placeholder":true,"num":${k}}`).join(',')}]`);
+      await session.send(
+        `453-["message",${round},${[0, 1, 2].map((k) => `{"_placeholder":true,"num":${k}}`).join(',')}]`,
+      );
       for (const part of data) await session.send(part);
       const got = await session.receive((packets) => packets.length >= 4);
-      assert.deepEqual(got, [`453-["message-back",${round},${[0, 1, 2].map((k) => `{"_placeholder":true,"num":${k}}`).join(',')}]`,
-        ...data.map((part) => `b${part.toString('base64')}`)]);
+      assert.deepEqual(got, [
+        `453-["message-back",${round},${[0, 1, 2].map((k) => `{"_placeholder":true,"num":${k}}`).join(',')}]`,
+        ...data.map((part) => `b${part.toString('base64')}`),
+      ]);
     }
   });
 
@@ -189,29 +221,50 @@ describe('no sticky sessions', () => {
 
   it('an ack-room over all processes', async () => {
     const nsp = nsps();
-    const sockets = await Promise.all(['polling', 'websocket', 'upgrade', 'polling', 'websocket', 'polling'].map((mode, i) =>
-      connect(server.entries[i % server.entries.length], mode, { nsp })));
+    const sockets = await Promise.all(
+      ['polling', 'websocket', 'upgrade', 'polling', 'websocket', 'polling'].map((mode, i) =>
+        connect(server.entries[i % server.entries.length], mode, { nsp }),
+      ),
+    );
     for (const [i, socket] of sockets.entries()) {
       socket.on('question', (x, ack) => ack(x * 10 + i));
       await call(socket, 'join', 'all');
     }
     for (const [i, socket] of sockets.entries()) {
-      const { timedOut, responses } = await call(socket, 'ack-room', { to: 'all', timeout: 4000 }, 'question', i);
-      assert.deepEqual([timedOut, [...responses].sort((a, b) => a - b)], [false, sockets.map((_, k) => i * 10 + k)]);
+      const { timedOut, responses } = await call(
+        socket,
+        'ack-room',
+        { to: 'all', timeout: 4000 },
+        'question',
+        i,
+      );
+      assert.deepEqual(
+        [timedOut, [...responses].sort((a, b) => a - b)],
+        [false, sockets.map((_, k) => i * 10 + k)],
+      );
     }
     sockets.forEach((socket) => socket.close());
   });
 
   it('nobody gets an own ack before what another had seen acknowledged', async () => {
     const nsp = nsps();
-    for (const [first, second] of [['websocket', 'websocket'], ['websocket', 'polling'], ['polling', 'websocket'], ['polling', 'polling']]) {
+    for (const [first, second] of [
+      ['websocket', 'websocket'],
+      ['websocket', 'polling'],
+      ['polling', 'websocket'],
+      ['polling', 'polling'],
+    ]) {
       const a = await rawMember('a', first, 0, nsp);
       const b = await rawMember('b', second, 1, nsp);
       for (let i = 0; i < 25; i++) {
         await a.call('cast', { via: 'io', to: [] }, 'tick', 'all', 'a', i);
         await b.call('rooms');
         const seen = (b.seen.all ?? []).length;
-        assert.equal(seen, i + 1, `b (${second}) had its ack before the broadcast ${i} of a (${first})`);
+        assert.equal(
+          seen,
+          i + 1,
+          `b (${second}) had its ack before the broadcast ${i} of a (${first})`,
+        );
       }
       await a.close();
       await b.close();

@@ -1,8 +1,8 @@
 /*
  * A store in a temporary folder, and another process beside it, for the tests of store/.
  *
- * The outsider is a child that was forked before any thread was: it runs SQL on a connection of its
- * own, as PHP or the sqlite3 command would, and can be killed.
+ * The outsider is a child that was forked before any thread was: it runs SQL on a
+ * connection of its own, as PHP or the sqlite3 command would, and can be killed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -45,7 +45,7 @@ struct world {
     size_t n_rows;
     char last_body[64];
     size_t n_horizons;
-    size_t n_done;            /* units */
+    size_t n_done; /* units */
     enum rc last_rc;
     char last_error[128];
     int64_t last_unit_seq;
@@ -147,7 +147,8 @@ outsider_expect(struct world *w, const char *answer)
 {
     char got[300] = "";
     size_t n = 0;
-    while (n < sizeof got - 1 && read(w->outsider.from, got + n, 1) == 1 && got[n] != '\n')
+    while (n < sizeof got - 1 && read(w->outsider.from, got + n, 1) == 1 &&
+           got[n] != '\n')
         n++;
     got[n] = 0;
     assert_string_equal(got, answer);

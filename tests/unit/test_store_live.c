@@ -33,7 +33,8 @@ neighbour_main(struct world *w, enum store_front front, int control, int out)
         _exit(1);
     while (read(control, &byte, 1) == 1) {
         store_set_draining(w->st);
-        for (int i = 0; i < 2000 && !world_number(w, "SELECT max(is_draining) FROM t_process"); i++)
+        for (int i = 0;
+             i < 2000 && !world_number(w, "SELECT max(is_draining) FROM t_process"); i++)
             world_turn(w, 1);
         if (write(out, &id, sizeof id) != sizeof id)
             _exit(1);
@@ -113,7 +114,8 @@ test_killed_process_is_dead_at_once(void **state)
     assert_true(store_process_is_alive(w->st, n.process_id));
     neighbour_end(&n, SIGKILL);
     assert_false(store_process_is_alive(w->st, n.process_id));
-    assert_int_equal(world_number(w, "SELECT count(*) FROM t_process"), 2); /* until it is buried */
+    assert_int_equal(world_number(w, "SELECT count(*) FROM t_process"),
+                     2); /* until it is buried */
     close(in);
 }
 
@@ -204,13 +206,18 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_unknown_processes_are_dead, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_killed_process_is_dead_at_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_closed_process_leaves_no_row, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_sidecar_counts_while_it_takes_upgrades, set_up,
+        cmocka_unit_test_setup_teardown(test_unknown_processes_are_dead, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_sidecar_counts_while_it_lives, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_queue_is_free_after_a_kill, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_killed_process_is_dead_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_closed_process_leaves_no_row, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_sidecar_counts_while_it_takes_upgrades,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sidecar_counts_while_it_lives, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_queue_is_free_after_a_kill, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

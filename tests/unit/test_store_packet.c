@@ -18,7 +18,8 @@ static void
 test_packet_owns_copies(void **state)
 {
     char body[] = "[\"a\"]", bytes[] = "xyz";
-    struct store_packet *p = store_packet_create(STORE_BINARY_EVENT, str_of(body), str_of(bytes));
+    struct store_packet *p =
+        store_packet_create(STORE_BINARY_EVENT, str_of(body), str_of(bytes));
     (void)state;
     memset(body, 0, sizeof body);
     memset(bytes, 0, sizeof bytes);
@@ -89,8 +90,9 @@ test_damaged_attachments_are_refused(void **state)
 static void
 test_keys_survive_their_text(void **state)
 {
-    int64_t keys[] = {store_key(STORE_TO_ROOM, 7), store_key(STORE_TO_SOCKET, 12345678901),
-                      store_key(STORE_TO_NSP, 1), store_key(STORE_TO_SESSION, 3)};
+    int64_t keys[] = {store_key(STORE_TO_ROOM, 7),
+                      store_key(STORE_TO_SOCKET, 12345678901), store_key(STORE_TO_NSP, 1),
+                      store_key(STORE_TO_SESSION, 3)};
     int64_t *got = NULL;
     struct buf b = {0};
     size_t n = 0;
@@ -107,8 +109,9 @@ test_keys_survive_their_text(void **state)
 static void
 test_bad_keys_are_refused(void **state)
 {
-    static const char *const BAD[] = {"x1", "r", "r1,", ",r1", "r1,,s2", "r-1", "r1 ", "7", ",",
-                                      "r99999999999999999999"};
+    static const char *const BAD[] = {
+        "x1",  "r",   "r1,", ",r1", "r1,,s2",
+        "r-1", "r1 ", "7",   ",",   "r99999999999999999999"};
     int64_t *got = NULL;
     size_t n = 99;
     (void)state;

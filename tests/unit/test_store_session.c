@@ -296,6 +296,13 @@ test_guard_behind_a_write_undoes_the_whole_unit(void **state)
     FX_ASSERT_INT(&t->a, "SELECT post_gen FROM t_lease WHERE session_id = 1", 0);
     FX_ASSERT_TEXT(&t->a, "SELECT group_concat(body) FROM t_packet WHERE kind = 2",
                    "[\"stays\"]");
+    /* undone as the last of its batch: the batch still knows where the log ends */
+    units[0] = store_unit_create();
+    store_unit_packet(units[0], FX_TO_ALL, fx_event("[\"gone\"]"));
+    store_unit_guard_post(units[0], t->session, 99);
+    assert_int_equal(fx_run(&t->a, units[0]).rc, RC_CONFLICT);
+    assert_int_equal(t->a.w.last_seq, 2);
+    assert_int_equal(t->a.w.n_rows, 0);
 }
 
 static void
@@ -329,8 +336,9 @@ test_upgrade_revokes_the_answer_that_comes_later(void **state)
                    "21 3 1");
     o = upgrade(&t->ws, t->session);
     assert_int_equal(o.rc, RC_OK);
-    assert_int_equal(o.lease.cursor_seq,
-                     0); /* everything after it is the sidecar's to send */
+    assert_int_equal(o.lease.gen, parked.lease.gen + 1);
+    /* everything after its cursor is the sidecar's to send */
+    assert_int_equal(o.lease.cursor_seq, 0);
     assert_int_equal(answer(&t->a, t->session, parked.lease.gen, 1, false).rc,
                      RC_CONFLICT);
     FX_ASSERT_TEXT(

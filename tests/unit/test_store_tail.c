@@ -1,6 +1,6 @@
 /*
- * store/store.c, store/prune.c, store/checkpoint.c: the log of several processes as one of them
- * sees it, and its end that is cut off.
+ * store/store.c, store/prune.c, store/checkpoint.c: the log of several processes as one
+ * of them sees it, and its end that is cut off.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -91,8 +91,58 @@ test_rows_of_all_processes_come_once_in_order(void **state)
     for (int i = 0; i < 200 && store_last_seq(w->st) < (WRITERS + 1) * N; i++)
         world_turn(w, 50);
     assert_int_equal(store_last_seq(w->st), (WRITERS + 1) * N);
-    assert_int_equal(w->n_rows, (WRITERS + 1) * N - first_seq); /* world_on_packet: ascending */
+    assert_int_equal(w->n_rows,
+                     (WRITERS + 1) * N - first_seq); /* world_on_packet: ascending */
     assert_int_equal(w->n_horizons, 0);
+}
+
+/* A process that writes until it is killed. */
+static pid_t
+start_victim(struct world *w)
+{
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    world_open(w, STORE_FRONT_FCGI);
+    for (;;) {
+        if (store_n_pending(w->st) < 50)
+            world_emit(w, "[\"theirs\"]");
+        w->n_rows = 0; /* not to be kept */
+        world_turn(w, 0);
+    }
+}
+
+static void
+test_killed_writers_leave_a_whole_log(void **state)
+{
+    struct world *w = *state;
+    world_open(w, STORE_FRONT_CTL);
+    world_close(w);
+    for (int round = 0; round < 10; round++) {
+        pid_t pid = start_victim(w);
+        int64_t end_us, first_seq;
+        world_open(w, STORE_FRONT_WS);
+        first_seq = store_last_seq(w->st);
+        w->n_rows = w->n_done = 0;
+        end_us = clock_now_us() + 20000 + round * 3000;
+        for (size_t n = 0; clock_now_us() < end_us || n < 100; n++) {
+            world_emit(w, "[\"mine\"]");
+            world_turn(w, 1);
+        }
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        world_emit(w, "[\"mine\"]");
+        world_settle(w);
+        assert_int_equal(w->last_rc, RC_OK);
+        assert_int_equal(store_fence(w->st), RC_OK);
+        assert_int_equal(w->n_rows, store_last_seq(w->st) - first_seq); /* no hole */
+        assert_int_equal(store_last_seq(w->st),
+                         world_number(w, "SELECT max(seq) FROM t_packet"));
+        assert_int_equal(world_number(w, "SELECT count(*) FROM pragma_integrity_check "
+                                         "WHERE integrity_check = 'ok'"),
+                         1);
+        world_close(w);
+    }
 }
 
 static void
@@ -100,7 +150,8 @@ test_much_is_read_in_slices(void **state)
 {
     struct world *w = *state;
     size_t before = 0, n_turns = 0;
-    outsider_run(w, MANY(10000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    outsider_run(w,
+                 MANY(10000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
     while (w->n_rows < 10000 && n_turns < 1000) {
         world_turn(w, 1000);
         assert_true(w->n_rows - before <= 2000);
@@ -115,7 +166,8 @@ test_fence_takes_several_pumps_when_much_waits(void **state)
 {
     struct world *w = *state;
     int n_tries = 0;
-    outsider_run(w, MANY(10000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    outsider_run(w,
+                 MANY(10000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
     while (store_fence(w->st) == RC_BUSY && n_tries++ < 1000)
         world_turn(w, 1000); /* never waits in vain: readable */
     assert_int_equal(w->n_rows, 10000);
@@ -126,7 +178,8 @@ static void
 test_own_unit_waits_for_rows_of_others(void **state)
 {
     struct world *w = *state;
-    outsider_run(w, MANY(5000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+    outsider_run(w,
+                 MANY(5000) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
     world_emit(w, "[\"own\"]");
     world_settle(w); /* world_on_done checks the rows */
     assert_int_equal(w->n_rows, 5001);
@@ -204,9 +257,10 @@ test_what_nobody_needs_is_pruned(void **state)
     assert_true(count_rows(w) > 2000);
     wait_until_pruned(w, 1200);
     assert_int_equal(world_number(w, "SELECT max(seq) FROM t_packet"), 3000);
-    assert_int_equal(world_number(w, "SELECT horizon_seq + 1 - (SELECT min(seq) FROM t_packet) "
-                                     "FROM t_meta"),
-                     0);
+    assert_int_equal(
+        world_number(w, "SELECT horizon_seq + 1 - (SELECT min(seq) FROM t_packet) "
+                        "FROM t_meta"),
+        0);
     world_emit(w, "[\"after\"]");
     world_settle(w);
     assert_int_equal(w->seqs[w->n_rows - 1], 3001);
@@ -313,8 +367,10 @@ test_gap_of_an_epoch_is_no_horizon(void **state)
     world_open(w, STORE_FRONT_WS);
     emit_many(w, 990);
     pass_time(w, 30);
-    /* Only rows of the old epoch are surplus: those go, and the horizon stays at one of them. */
-    assert_true(world_number(w, "SELECT horizon_seq FROM t_meta") < INT64_C(2) * 4294967296);
+    /* Only rows of the old epoch are surplus: those go, and the horizon stays at one of
+     * them. */
+    assert_true(world_number(w, "SELECT horizon_seq FROM t_meta") <
+                INT64_C(2) * 4294967296);
     assert_int_equal(w->n_horizons, 0);
 }
 
@@ -329,13 +385,16 @@ test_members_go_with_the_horizon(void **state)
     outsider_run(w, "INSERT INTO t_socket (sio_id, nsp_id, session_id, state) VALUES "
                     "('open', 1, 1, 0), ('lost', 1, 1, 1)");
     outsider_run(w, "INSERT INTO t_room (nsp_id, name) VALUES (1, 'r')");
-    outsider_run(w, "INSERT INTO t_member VALUES (1, 1, 1, 10), (1, 1, 20, 2999), (2, 1, 1, 10)");
+    outsider_run(
+        w, "INSERT INTO t_member VALUES (1, 1, 1, 10), (1, 1, 20, 2999), (2, 1, 1, 10)");
     emit_many(w, 3000);
     wait_until_pruned(w, 1200);
-    assert_int_equal(world_number(w, "SELECT count(*) FROM t_member WHERE socket_id = 1 AND "
-                                     "until_seq = 10"),
+    assert_int_equal(world_number(w,
+                                  "SELECT count(*) FROM t_member WHERE socket_id = 1 AND "
+                                  "until_seq = 10"),
                      0);
-    assert_int_equal(world_number(w, "SELECT count(*) FROM t_member WHERE socket_id = 2"), 1);
+    assert_int_equal(world_number(w, "SELECT count(*) FROM t_member WHERE socket_id = 2"),
+                     1);
 }
 
 static void
@@ -366,21 +425,28 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rows_of_all_processes_come_once_in_order,
                                         set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_killed_writers_leave_a_whole_log,
+                                        set_up_closed, tear_down),
         cmocka_unit_test_setup_teardown(test_much_is_read_in_slices, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_fence_takes_several_pumps_when_much_waits, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_own_unit_waits_for_rows_of_others, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rows_pruned_before_they_were_seen_are_a_horizon,
+        cmocka_unit_test_setup_teardown(test_fence_takes_several_pumps_when_much_waits,
                                         set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_nobody_needs_is_pruned, set_up_closed, tear_down),
-        cmocka_unit_test_setup_teardown(test_recovery_window_is_kept, set_up_closed, tear_down),
-        cmocka_unit_test_setup_teardown(test_cursor_of_a_poll_is_kept, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_own_unit_waits_for_rows_of_others, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_rows_pruned_before_they_were_seen_are_a_horizon, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_nobody_needs_is_pruned, set_up_closed,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_recovery_window_is_kept, set_up_closed,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_cursor_of_a_poll_is_kept, set_up_closed,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_stopped_process_holds_the_log, set_up_closed,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_cap_overrules_all, set_up_closed, tear_down),
         cmocka_unit_test_setup_teardown(test_gap_of_an_epoch_is_no_horizon, set_up_closed,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_members_go_with_the_horizon, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_members_go_with_the_horizon, set_up_closed,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_wal_stays_small, set_up_closed, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,9 +73,10 @@ test_rows_and_results_come_in_order(void **state)
     assert_int_equal(w->n_rows, 1000);
     assert_int_equal(w->seqs[999], 1000);
     assert_int_equal(store_last_seq(w->st), 1000);
-    assert_int_equal(world_number(w, "SELECT count(*) FROM t_packet WHERE origin_id IS NOT NULL AND "
-                                     "made_ms > 0 AND to_id = nsp_id"),
-                     1000);
+    assert_int_equal(
+        world_number(w, "SELECT count(*) FROM t_packet WHERE origin_id IS NOT NULL AND "
+                        "made_ms > 0 AND to_id = nsp_id"),
+        1000);
 }
 
 static void
@@ -216,7 +217,7 @@ test_full_disk_fails_units_and_nothing_else(void **state)
     big[200000] = 0;
     submit_sql(w, "PRAGMA max_page_count = 70", RC_OK);
     world_settle(w);
-    log_set_level((enum log_level)-1);
+    log_set_level((enum log_level) - 1);
     for (int i = 0; i < 5; i++)
         world_emit(w, big);
     world_settle(w);
@@ -272,7 +273,8 @@ test_setup_uses_the_write_connection(void **state)
     struct store_conn *c;
     for (int i = 0; i < 2; i++) {
         assert_int_equal(store_setup_begin(w->st, &c), RC_OK);
-        assert_int_equal(conn_exec(c, "INSERT INTO t_nsp (name) VALUES ('/setup')", NULL), RC_OK);
+        assert_int_equal(conn_exec(c, "INSERT INTO t_nsp (name) VALUES ('/setup')", NULL),
+                         RC_OK);
         assert_int_equal(store_setup_end(w->st, i == 1), RC_OK);
         assert_int_equal(world_number(w, "SELECT count(*) FROM t_nsp"), 1 + i);
     }
@@ -303,22 +305,31 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rows_and_results_come_in_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_packet_is_delivered_from_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_callbacks_may_submit_and_fence, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_failing_unit_leaves_the_others, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_unit_that_rolls_back_leaves_the_others, set_up,
+        cmocka_unit_test_setup_teardown(test_rows_and_results_come_in_order, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_failing_unit_gets_its_code, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rows_of_application_sql_are_read_back, set_up,
+        cmocka_unit_test_setup_teardown(test_packet_is_delivered_from_memory, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_busy_database_is_waited_for, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_close_gives_up_on_a_busy_database, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full_disk_fails_units_and_nothing_else, set_up,
+        cmocka_unit_test_setup_teardown(test_callbacks_may_submit_and_fence, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_failing_unit_leaves_the_others, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_unit_that_rolls_back_leaves_the_others,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_failing_unit_gets_its_code, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_rows_of_application_sql_are_read_back,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_busy_database_is_waited_for, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_close_gives_up_on_a_busy_database, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_full_disk_fails_units_and_nothing_else,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_close_commits_what_waits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_unit_submitted_while_closing_fails, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_setup_uses_the_write_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unit_submitted_while_closing_fails, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_setup_uses_the_write_connection, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_process_row_follows, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /*
- * store/wake.c: commits of others are noticed, soon, all of them, with and without inotify.
+ * store/wake.c: commits of others are noticed, soon, all of them, with and without
+ * inotify.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -8,7 +9,8 @@
 #include <errno.h>
 #include <sys/inotify.h>
 
-/* The wake.c in here is the one that the program uses: inotify can be taken away from it. */
+/* The wake.c in here is the one that the program uses: inotify can be taken away from it.
+ */
 static bool is_inotify_off;
 
 static int
@@ -41,7 +43,7 @@ set_up_without_inotify(void **state)
 {
     struct world *w = xcalloc(1, sizeof *w);
     world_init(w);
-    log_set_level((enum log_level)-1);
+    log_set_level((enum log_level) - 1);
     outsider_start(w);
     is_inotify_off = true;
     world_open(w, STORE_FRONT_WS);
@@ -66,7 +68,8 @@ test_each_commit_of_an_outsider_is_seen(void **state)
     struct world *w = *state;
     int64_t sum_us = 0;
     enum { N = 300 };
-    outsider_run(w, "PRAGMA synchronous = FULL"); /* the event comes long before the commit */
+    outsider_run(
+        w, "PRAGMA synchronous = FULL"); /* the event comes long before the commit */
     for (size_t i = 0; i < N; i++) {
         int64_t start_us = clock_now_us();
         outsider_send(w, EMIT);
@@ -113,10 +116,12 @@ static void
 test_long_transaction_is_seen_when_it_ends(void **state)
 {
     struct world *w = *state;
-    outsider_run(w, "PRAGMA cache_size = 5"); /* it writes to the -wal long before its COMMIT */
+    outsider_run(
+        w, "PRAGMA cache_size = 5"); /* it writes to the -wal long before its COMMIT */
     outsider_run(w, "BEGIN IMMEDIATE");
-    outsider_run(w, "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) "
-                    "INSERT INTO t_packet (kind, body) SELECT 2, hex(randomblob(500)) FROM n");
+    outsider_run(
+        w, "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) "
+           "INSERT INTO t_packet (kind, body) SELECT 2, hex(randomblob(500)) FROM n");
     for (int i = 0; i < 100; i++)
         world_turn(w, 1);
     assert_int_equal(w->n_rows, 0);
@@ -184,13 +189,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_each_commit_of_an_outsider_is_seen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_quick_commits_are_all_seen, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_each_commit_of_an_outsider_is_seen, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_quick_commits_are_all_seen, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_idle_store_sleeps, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_long_transaction_is_seen_when_it_ends, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_fence_sees_what_was_committed_before_it, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_long_transaction_is_seen_when_it_ends,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fence_sees_what_was_committed_before_it,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fence_sees_own_commits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fence_is_cheap, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_inotify_a_tick_finds_rows,

@@ -18,8 +18,13 @@ export const transports = {
 // A client on `nsp`, not yet connected. `events` is an Inbox of [name, …args] of everything
 // that the server emits; `ended` resolves with the reason of the disconnection.
 export function client(url, mode, { nsp = '/', ...options } = {}) {
-  const socket = io(url + nsp, { reconnection: false, forceNew: true, path: '/socket.io/',
-    ...transports[mode], ...options });
+  const socket = io(url + nsp, {
+    reconnection: false,
+    forceNew: true,
+    path: '/socket.io/',
+    ...transports[mode],
+    ...options,
+  });
   socket.events = new Inbox();
   socket.onAny((...event) => socket.events.push(event));
   socket.ended = new Promise((resolve) => socket.on('disconnect', resolve));
@@ -47,8 +52,11 @@ export async function connect(url, mode, options) {
 export function upgraded(socket) {
   const { engine } = socket.io;
   if (engine.transport.name === 'websocket') return Promise.resolve();
-  return within(5000, 'the upgrade to WebSocket',
-    new Promise((resolve) => engine.once('upgrade', resolve)));
+  return within(
+    5000,
+    'the upgrade to WebSocket',
+    new Promise((resolve) => engine.once('upgrade', resolve)),
+  );
 }
 
 // The arguments of the next event, which must have that name.

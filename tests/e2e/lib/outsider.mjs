@@ -11,16 +11,22 @@ import { onEnd } from './npm.mjs';
 
 class Outsider {
   constructor(command, args) {
-    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     this.lines = new Inbox();
-    readline.createInterface({ input: this.child.stdout }).on('line', (line) => this.lines.push(line));
+    readline
+      .createInterface({ input: this.child.stdout })
+      .on('line', (line) => this.lines.push(line));
     this.errors = '';
     this.child.stderr.on('data', (data) => (this.errors += data));
     this.child.stdin.on('error', () => {});
-    this.ended = new Promise((resolve) => this.child.on('exit', (code, signal) => {
-      this.lines.finish(`${command} ended with ${signal ?? code}: ${this.errors}`);
-      resolve(signal ?? code);
-    }));
+    this.ended = new Promise((resolve) =>
+      this.child.on('exit', (code, signal) => {
+        this.lines.finish(`${command} ended with ${signal ?? code}: ${this.errors}`);
+        resolve(signal ?? code);
+      }),
+    );
     onEnd(() => this.child.kill('SIGKILL'));
   }
 
@@ -43,8 +49,14 @@ export class SqliteShell extends Outsider {
   // Executes the statements; the result is the time of their end.
   async run(sql, ms = 15_000) {
     const mark = `done-${(this.n = (this.n ?? 0) + 1)}`;
-    this.child.stdin.write(`${sql};\nSELECT '${mark} ' || CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER);\n`);
-    const line = await this.lines.find(`the end of ${sql}`, (text) => text.startsWith(`${mark} `), ms);
+    this.child.stdin.write(
+      `${sql};\nSELECT '${mark} ' || CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER);\n`,
+    );
+    const line = await this.lines.find(
+      `the end of ${sql}`,
+      (text) => text.startsWith(`${mark} `),
+      ms,
+    );
     return Number(line.split(' ')[1]);
   }
 }

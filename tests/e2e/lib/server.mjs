@@ -26,15 +26,32 @@ import { pause, slowness, until, within } from './wait.mjs';
 // `short` has no recovery, and a poll that is cut off ends the session.
 export const presets = {
   main: {
-    ping_interval: '3s', ping_timeout: '3s', connect_timeout: '10s', upgrade_timeout: '5s',
-    max_payload: 1000000, eio3: 'on', cookie: 'io; Path=/; HttpOnly; SameSite=Lax',
-    cors_origin: 'http://allowed.example', cors_credentials: 'on', foreign_origin: 'allow',
-    serve_client: 'off', recovery: 'off', max_queue: '32M',
+    ping_interval: '3s',
+    ping_timeout: '3s',
+    connect_timeout: '10s',
+    upgrade_timeout: '5s',
+    max_payload: 1000000,
+    eio3: 'on',
+    cookie: 'io; Path=/; HttpOnly; SameSite=Lax',
+    cors_origin: 'http://allowed.example',
+    cors_credentials: 'on',
+    foreign_origin: 'allow',
+    serve_client: 'off',
+    recovery: 'off',
+    max_queue: '32M',
   },
   short: {
-    ping_interval: '1s', ping_timeout: '1s', connect_timeout: '1500ms', upgrade_timeout: '1500ms',
-    max_payload: 10000, eio3: 'off', foreign_origin: 'allow', serve_client: 'off', recovery: 'off',
-    aborted_poll: 'strict', max_queue: '32M',
+    ping_interval: '1s',
+    ping_timeout: '1s',
+    connect_timeout: '1500ms',
+    upgrade_timeout: '1500ms',
+    max_payload: 10000,
+    eio3: 'off',
+    foreign_origin: 'allow',
+    serve_client: 'off',
+    recovery: 'off',
+    aborted_poll: 'strict',
+    max_queue: '32M',
   },
 };
 
@@ -48,14 +65,20 @@ const external = {
 export const isExternal = external.main !== undefined;
 // For { skip }: tests that look into the database, or end processes, need our own server.
 export const needsOwn = isExternal && 'needs a server of its own (SIOLITE_TEST_URL is set)';
-export const needsStreaming = process.env.SIOLITE_TEST_FRONT === 'buffering' && 'the web server buffers requests';
+export const needsStreaming =
+  process.env.SIOLITE_TEST_FRONT === 'buffering' && 'the web server buffers requests';
 
 function freePorts(n) {
   const servers = Array.from({ length: n }, () => net.createServer());
-  return Promise.all(servers.map((server) => new Promise((resolve, reject) => {
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => resolve(server.address().port));
-  }))).then(async (ports) => {
+  return Promise.all(
+    servers.map(
+      (server) =>
+        new Promise((resolve, reject) => {
+          server.on('error', reject);
+          server.listen(0, '127.0.0.1', () => resolve(server.address().port));
+        }),
+    ),
+  ).then(async (ports) => {
     await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
     return ports;
   });
@@ -64,8 +87,12 @@ function freePorts(n) {
 // Can it be connected to: a port, or the path of a UNIX socket?
 export function isListening(target) {
   return new Promise((resolve) => {
-    const socket = typeof target === 'number' ? net.connect(target, '127.0.0.1') : net.connect(target);
-    socket.on('connect', () => { socket.destroy(); resolve(true); });
+    const socket =
+      typeof target === 'number' ? net.connect(target, '127.0.0.1') : net.connect(target);
+    socket.on('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
     socket.on('error', () => resolve(false));
   });
 }
@@ -86,7 +113,13 @@ function refusal(url, headers = {}) {
 // One program of the installation. It can be ended and started again, at the same place.
 class Program {
   constructor(server, name, command, target) {
-    Object.assign(this, { server, name, command, target, log: path.join(server.folder, `${name}.log`) });
+    Object.assign(this, {
+      server,
+      name,
+      command,
+      target,
+      log: path.join(server.folder, `${name}.log`),
+    });
   }
 
   get pid() {
@@ -94,21 +127,33 @@ class Program {
   }
 
   get isRunning() {
-    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+    return (
+      this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null
+    );
   }
 
   async start() {
     const log = fs.openSync(this.log, 'a');
     this.isWanted = true;
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.command],
-      { cwd: this.server.folder, stdio: ['ignore', log, log], env: { ...process.env, ...this.server.env } });
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.command], {
+      cwd: this.server.folder,
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...this.server.env },
+    });
     this.child = child;
     fs.closeSync(log);
-    this.ended = new Promise((resolve) => child.on('exit', (code, signal) => resolve(signal ?? code)));
+    this.ended = new Promise((resolve) =>
+      child.on('exit', (code, signal) => resolve(signal ?? code)),
+    );
     this.ended.then((how) => {
-      if (this.child === child && this.isWanted) this.server.failures.push(`${this.name} ended by itself: ${how}`);
+      if (this.child === child && this.isWanted)
+        this.server.failures.push(`${this.name} ended by itself: ${how}`);
     });
-    await until(`${this.name} to listen`, () => !this.isRunning || isListening(this.target), 10_000);
+    await until(
+      `${this.name} to listen`,
+      () => !this.isRunning || isListening(this.target),
+      10_000,
+    );
     if (!this.isRunning) throw new Error(`${this.name} ended at its start: ${this.tail()}`);
   }
 
@@ -124,7 +169,11 @@ class Program {
   }
 
   tail(n = 20) {
-    return fs.readFileSync(this.log, 'utf8').split('\n').slice(-n - 1).join('\n');
+    return fs
+      .readFileSync(this.log, 'utf8')
+      .split('\n')
+      .slice(-n - 1)
+      .join('\n');
   }
 }
 
@@ -139,7 +188,13 @@ class Server {
   // Rows of one or several statements, by the sqlite3 program, as objects.
   async sql(text, { ms = 20_000 } = {}) {
     const out = await this.sqlite(['-json', '-cmd', '.timeout 10000', this.db, text], ms);
-    const lists = out.trim() === '' ? [] : out.trim().split(/\n(?=\[)/).map((list) => JSON.parse(list));
+    const lists =
+      out.trim() === ''
+        ? []
+        : out
+            .trim()
+            .split(/\n(?=\[)/)
+            .map((list) => JSON.parse(list));
     return lists.flat();
   }
 
@@ -152,7 +207,8 @@ class Server {
   sqlite(args, ms = 20_000) {
     return new Promise((resolve, reject) => {
       execFile('sqlite3', args, { timeout: ms, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
-        if (error) reject(Object.assign(new Error(`sqlite3: ${stderr || error.message}`), { stderr }));
+        if (error)
+          reject(Object.assign(new Error(`sqlite3: ${stderr || error.message}`), { stderr }));
         else resolve(stdout);
       });
     });
@@ -163,14 +219,24 @@ class Server {
   }
 
   logs() {
-    return this.programs.map((p) => ({ name: p.name, text: fs.existsSync(p.log) ? fs.readFileSync(p.log, 'utf8') : '' }));
+    return this.programs.map((p) => ({
+      name: p.name,
+      text: fs.existsSync(p.log) ? fs.readFileSync(p.log, 'utf8') : '',
+    }));
   }
 
   // Lines at level error, and reports of sanitizers and of failed assertions.
   errors() {
-    return this.logs().flatMap(({ name, text }) => text.split('\n')
-      .filter((line) => /^\S+ error |Assertion .* failed|runtime error: |ERROR: \w+Sanitizer|stack smashing/.test(line))
-      .map((line) => `${name}: ${line}`));
+    return this.logs().flatMap(({ name, text }) =>
+      text
+        .split('\n')
+        .filter((line) =>
+          /^\S+ error |Assertion .* failed|runtime error: |ERROR: \w+Sanitizer|stack smashing/.test(
+            line,
+          ),
+        )
+        .map((line) => `${name}: ${line}`),
+    );
   }
 
   async start() {
@@ -185,8 +251,12 @@ class Server {
     for (const url of [this.url, this.streaming, ...this.entries]) {
       await until(`${url} to answer`, async () => (await refusal(url)).startsWith('{"code":0,'));
       await until(`${url} to answer upgrades`, async () => {
-        const text = await refusal(url, { Connection: 'Upgrade', Upgrade: 'websocket',
-          'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'c2lvbGl0ZSBzaW9saXRlIQ==' });
+        const text = await refusal(url, {
+          Connection: 'Upgrade',
+          Upgrade: 'websocket',
+          'Sec-WebSocket-Version': '13',
+          'Sec-WebSocket-Key': 'c2lvbGl0ZSBzaW9saXRlIQ==',
+        });
         return text === 'Transport unknown';
       });
     }
@@ -196,7 +266,11 @@ class Server {
     for (const program of this.programs) {
       program.isWanted = false;
       if (program.isRunning) {
-        try { process.kill(program.pid, 'SIGKILL'); } catch { /* it was faster */ }
+        try {
+          process.kill(program.pid, 'SIGKILL');
+        } catch {
+          /* it was faster */
+        }
       }
     }
   }
@@ -218,7 +292,10 @@ class Server {
     process.off('exit', this.onExit);
     const errors = allowErrors ? [] : this.errors();
     const left = await this.value('PRAGMA integrity_check').catch((error) => error.message);
-    if (!process.env.SIOLITE_TEST_KEEP && this.failures.length + errors.length + stubborn.length === 0) {
+    if (
+      !process.env.SIOLITE_TEST_KEEP &&
+      this.failures.length + errors.length + stubborn.length === 0
+    ) {
       fs.rmSync(this.folder, { recursive: true, force: true });
     }
     assert.deepEqual(this.failures, [], `programs that ended; logs in ${this.folder}`);
@@ -229,11 +306,18 @@ class Server {
 }
 
 function lighttpdConf({ root, port, streamingPort, entryPorts, wsPorts, fcgiTargets }) {
-  const at = (target) => (typeof target === 'number' ? `"host" => "127.0.0.1", "port" => ${target}` : `"socket" => "${target}"`);
-  const fcgi = (list) => `fastcgi.server = ( "/socket.io" => ( ${list.map((i) =>
-    `( ${at(fcgiTargets[i])}, "check-local" => "disable", "disable-time" => 0 )`).join(', ')} ))`;
-  const proxy = (list) => `proxy.server = ( "" => ( ${list.map((i) =>
-    `( "host" => "127.0.0.1", "port" => ${wsPorts[i]}, "disable-time" => 0 )`).join(', ')} ))`;
+  const at = (target) =>
+    typeof target === 'number'
+      ? `"host" => "127.0.0.1", "port" => ${target}`
+      : `"socket" => "${target}"`;
+  const fcgi = (list) =>
+    `fastcgi.server = ( "/socket.io" => ( ${list
+      .map((i) => `( ${at(fcgiTargets[i])}, "check-local" => "disable", "disable-time" => 0 )`)
+      .join(', ')} ))`;
+  const proxy = (list) =>
+    `proxy.server = ( "" => ( ${list
+      .map((i) => `( "host" => "127.0.0.1", "port" => ${wsPorts[i]}, "disable-time" => 0 )`)
+      .join(', ')} ))`;
   const routes = (f, w, isStreaming) => `
     $HTTP["request-method"] ${isStreaming ? '=~ "."' : '== "GET"'} {
       server.stream-request-body = 1
@@ -270,13 +354,24 @@ let counter = 0;
 let nServers = 0;
 
 // options: preset 'main' or 'short'; set: {key: value} over it; fcgi, ws: how many processes.
-export async function startServer({ preset = 'main', set = {}, fcgi = 2, ws = 2,
-  app = path.join(build, 'apps/conformance.so') } = {}) {
+export async function startServer({
+  preset = 'main',
+  set = {},
+  fcgi = 2,
+  ws = 2,
+  app = path.join(build, 'apps/conformance.so'),
+} = {}) {
   if (isExternal) {
     const urls = external[preset];
     assert.ok(urls, `SIOLITE_TEST_URL${preset === 'short' ? '_SHORT' : ''} is not set`);
-    return { url: urls[0], entries: [...urls, ...urls].slice(0, Math.max(2, urls.length)), sidecars: urls,
-      streaming: urls[0], isExternal: true, stop: async () => closeConnections() };
+    return {
+      url: urls[0],
+      entries: [...urls, ...urls].slice(0, Math.max(2, urls.length)),
+      sidecars: urls,
+      streaming: urls[0],
+      isExternal: true,
+      stop: async () => closeConnections(),
+    };
   }
   const folder = path.join(root, 'build/e2e', `${process.pid}-${counter++}`);
   fs.rmSync(folder, { recursive: true, force: true });
@@ -287,22 +382,78 @@ export async function startServer({ preset = 'main', set = {}, fcgi = 2, ws = 2,
   const entryPorts = others.splice(0, nEntries);
   const wsPorts = others.splice(0, ws);
   // A path of a UNIX socket has some hundred bytes at most.
-  const fcgiTargets = others.map((at, i) => (folder.length < 95 ? path.join(folder, `f${i}.sock`) : at));
-  const settings = { database: server.db, app, path: '/socket.io', log_level: process.env.SIOLITE_TEST_LOG ?? 'info',
-    ...presets[preset], ...set };
-  fs.writeFileSync(path.join(folder, 'siolite.conf'),
-    Object.entries(settings).map(([key, value]) => `${key} = ${value}\n`).join(''));
-  fs.writeFileSync(path.join(folder, 'lighttpd.conf'),
-    lighttpdConf({ root: path.join(folder, 'www'), port, streamingPort, entryPorts, wsPorts, fcgiTargets }));
-  server.fcgi = fcgiTargets.map((target, i) => new Program(server, `fcgi-${i}`,
-    [path.join(build, 'siolite.fcgi'), '--config', 'siolite.conf', '--set',
-      `fcgi_listen=${typeof target === 'number' ? `127.0.0.1:${target}` : target}`], target));
-  server.ws = wsPorts.map((at, i) => new Program(server, `ws-${i}`,
-    [path.join(build, 'siolite-ws'), '--config', 'siolite.conf', '--set', `ws_listen=127.0.0.1:${at}`], at));
-  server.lighttpd = new Program(server, 'lighttpd', [lighttpd(), '-D', '-f', 'lighttpd.conf'], port);
+  const fcgiTargets = others.map((at, i) =>
+    folder.length < 95 ? path.join(folder, `f${i}.sock`) : at,
+  );
+  const settings = {
+    database: server.db,
+    app,
+    path: '/socket.io',
+    log_level: process.env.SIOLITE_TEST_LOG ?? 'info',
+    ...presets[preset],
+    ...set,
+  };
+  fs.writeFileSync(
+    path.join(folder, 'siolite.conf'),
+    Object.entries(settings)
+      .map(([key, value]) => `${key} = ${value}\n`)
+      .join(''),
+  );
+  fs.writeFileSync(
+    path.join(folder, 'lighttpd.conf'),
+    lighttpdConf({
+      root: path.join(folder, 'www'),
+      port,
+      streamingPort,
+      entryPorts,
+      wsPorts,
+      fcgiTargets,
+    }),
+  );
+  server.fcgi = fcgiTargets.map(
+    (target, i) =>
+      new Program(
+        server,
+        `fcgi-${i}`,
+        [
+          path.join(build, 'siolite.fcgi'),
+          '--config',
+          'siolite.conf',
+          '--set',
+          `fcgi_listen=${typeof target === 'number' ? `127.0.0.1:${target}` : target}`,
+        ],
+        target,
+      ),
+  );
+  server.ws = wsPorts.map(
+    (at, i) =>
+      new Program(
+        server,
+        `ws-${i}`,
+        [
+          path.join(build, 'siolite-ws'),
+          '--config',
+          'siolite.conf',
+          '--set',
+          `ws_listen=127.0.0.1:${at}`,
+        ],
+        at,
+      ),
+  );
+  server.lighttpd = new Program(
+    server,
+    'lighttpd',
+    [lighttpd(), '-D', '-f', 'lighttpd.conf'],
+    port,
+  );
   const local = (at) => `http://127.0.0.1:${at}`;
-  Object.assign(server, { url: local(port), streaming: local(streamingPort), entries: entryPorts.map(local),
-    sidecars: wsPorts.map(local), settings });
+  Object.assign(server, {
+    url: local(port),
+    streaming: local(streamingPort),
+    entries: entryPorts.map(local),
+    sidecars: wsPorts.map(local),
+    settings,
+  });
   nServers++;
   try {
     await server.start();

@@ -18,11 +18,20 @@ export const PATH = '/socket.io/';
 // One HTTP request on a connection of its own. `abort()` of the promise resets the connection;
 // `sent` resolves once the head is on the wire. With `body` a function it gets the request to
 // write to, and ends it itself.
-export function request(base, { method = 'GET', path = PATH, query = {}, headers = {}, body } = {}) {
+export function request(
+  base,
+  { method = 'GET', path = PATH, query = {}, headers = {}, body } = {},
+) {
   const url = new URL(base);
   const search = typeof query === 'string' ? query : new URLSearchParams(query).toString();
-  const options = { host: url.hostname, port: url.port, method, agent: false,
-    path: path + (search ? `?${search}` : ''), headers };
+  const options = {
+    host: url.hostname,
+    port: url.port,
+    method,
+    agent: false,
+    path: path + (search ? `?${search}` : ''),
+    headers,
+  };
   if (typeof body === 'string' || Buffer.isBuffer(body)) {
     options.headers = { 'Content-Length': Buffer.byteLength(body), ...headers };
   }
@@ -33,15 +42,25 @@ export function request(base, { method = 'GET', path = PATH, query = {}, headers
       const chunks = [];
       res.on('data', (chunk) => chunks.push(chunk));
       res.on('error', reject);
-      res.on('end', () => resolve({ status: res.statusCode, headers: res.headers,
-        rawHeaders: res.rawHeaders, body: Buffer.concat(chunks).toString() }));
+      res.on('end', () =>
+        resolve({
+          status: res.statusCode,
+          headers: res.headers,
+          rawHeaders: res.rawHeaders,
+          body: Buffer.concat(chunks).toString(),
+        }),
+      );
     });
   });
   const promise = within(30_000, `an answer to ${method} ${options.path}`, answer);
   promise.abort = () => req.socket.resetAndDestroy();
-  req.on('close', onEnd(() => req.destroy()));
-  promise.sent = new Promise((resolve) => req.on('socket', (socket) =>
-    socket.once('connect', () => setImmediate(resolve))));
+  req.on(
+    'close',
+    onEnd(() => req.destroy()),
+  );
+  promise.sent = new Promise((resolve) =>
+    req.on('socket', (socket) => socket.once('connect', () => setImmediate(resolve))),
+  );
   promise.catch(() => {}); // awaited later, or never
   if (typeof body === 'function') body(req);
   else req.end(body);
@@ -85,7 +104,9 @@ export class Polling {
   async join(nsp = '/', auth = undefined) {
     const prefix = nsp === '/' ? '' : `${nsp},`;
     await this.send(`40${prefix}${auth === undefined ? '' : JSON.stringify(auth)}`);
-    const got = await this.receive((packets) => packets.some((p) => p.startsWith(`42${prefix}["auth"`)));
+    const got = await this.receive((packets) =>
+      packets.some((p) => p.startsWith(`42${prefix}["auth"`)),
+    );
     const reply = got.find((p) => p.startsWith(`40${prefix}{`));
     assert.ok(reply, `expected a CONNECT reply, saw ${JSON.stringify(got)}`);
     this.sioId = JSON.parse(reply.slice(2 + prefix.length)).sid;
@@ -99,7 +120,11 @@ export class Polling {
   request(options) {
     const url = this.url;
     this.turn++;
-    return request(url, { query: this.query, ...options, headers: { ...this.headers, ...options.headers } });
+    return request(url, {
+      query: this.query,
+      ...options,
+      headers: { ...this.headers, ...options.headers },
+    });
   }
 
   poll(options = {}) {
@@ -107,8 +132,12 @@ export class Polling {
   }
 
   post(body, options = {}) {
-    return this.request({ method: 'POST', body, ...options,
-      headers: { 'Content-Type': 'text/plain;charset=UTF-8', ...options.headers } });
+    return this.request({
+      method: 'POST',
+      body,
+      ...options,
+      headers: { 'Content-Type': 'text/plain;charset=UTF-8', ...options.headers },
+    });
   }
 
   // POSTs the packets and expects `ok`; after the POST that is under way, as a client must.
@@ -126,7 +155,11 @@ export class Polling {
     const all = [];
     while (!isDone(all)) {
       const answer = await this.poll();
-      assert.equal(answer.status, 200, `poll: ${answer.status} ${answer.body}, after ${JSON.stringify(all)}`);
+      assert.equal(
+        answer.status,
+        200,
+        `poll: ${answer.status} ${answer.body}, after ${JSON.stringify(all)}`,
+      );
       for (const packet of packetsOf(answer.body)) {
         if (packet === '2') await this.send('3');
         else if (packet !== '6') all.push(packet);
@@ -153,18 +186,27 @@ export class Socket {
     const target = new URL(url);
     target.protocol = 'ws:';
     target.pathname = path;
-    target.search = typeof query === 'string' ? query
-      : new URLSearchParams({ EIO: '4', transport: 'websocket', ...query }).toString();
+    target.search =
+      typeof query === 'string'
+        ? query
+        : new URLSearchParams({ EIO: '4', transport: 'websocket', ...query }).toString();
     this.inbox = new Inbox();
-    this.ws = new WebSocket(target, { headers, perMessageDeflate: false, maxPayload: 1 << 28, ...options });
+    this.ws = new WebSocket(target, {
+      headers,
+      perMessageDeflate: false,
+      maxPayload: 1 << 28,
+      ...options,
+    });
     this.ws.on('message', (data, isBinary) => this.inbox.push(isBinary ? data : data.toString()));
     this.ws.on('error', () => {});
     const forget = onEnd(() => this.ws.terminate());
-    this.closed = new Promise((resolve) => this.ws.on('close', (code, reason) => {
-      forget();
-      this.inbox.finish(`the WebSocket was closed with ${code} ${reason}`);
-      resolve(code);
-    }));
+    this.closed = new Promise((resolve) =>
+      this.ws.on('close', (code, reason) => {
+        forget();
+        this.inbox.finish(`the WebSocket was closed with ${code} ${reason}`);
+        resolve(code);
+      }),
+    );
     // The answer of the server: status 101, or a refusal with its body.
     this.answered = new Promise((resolve, reject) => {
       this.ws.on('upgrade', (res) => resolve({ status: 101, headers: res.headers, body: '' }));
@@ -213,10 +255,14 @@ export class Socket {
 
   // The first text message for which `test` is true; pings are answered, others are dropped.
   find(what, test, ms) {
-    return this.inbox.find(what, (message) => {
-      if (message === '2') this.send('3');
-      return typeof message === 'string' && test(message);
-    }, ms);
+    return this.inbox.find(
+      what,
+      (message) => {
+        if (message === '2') this.send('3');
+        return typeof message === 'string' && test(message);
+      },
+      ms,
+    );
   }
 
   async call(event, ...args) {
@@ -287,10 +333,16 @@ export class Peer {
     const prefix = nsp === '/' ? '' : `${nsp},`;
     await this.send(`0${prefix}${auth === undefined ? '' : JSON.stringify(auth)}`);
     const reply = await this.next('the CONNECT reply');
-    assert.ok(String(reply).startsWith(`0${prefix}{`), `expected a CONNECT reply for ${nsp}, saw ${reply}`);
+    assert.ok(
+      String(reply).startsWith(`0${prefix}{`),
+      `expected a CONNECT reply for ${nsp}, saw ${reply}`,
+    );
     const { sid } = JSON.parse(reply.slice(1 + prefix.length));
     const event = await this.next('the auth event');
-    assert.ok(String(event).startsWith(`2${prefix}["auth",`), `expected the auth event, saw ${event}`);
+    assert.ok(
+      String(event).startsWith(`2${prefix}["auth",`),
+      `expected the auth event, saw ${event}`,
+    );
     this.sioId ??= sid;
     return sid;
   }
@@ -303,7 +355,8 @@ export class Peer {
       } catch (error) {
         return this.end(`the poll failed: ${error.message}`);
       }
-      if (answer.status !== 200) return this.end(`the poll was answered ${answer.status} ${answer.body}`);
+      if (answer.status !== 200)
+        return this.end(`the poll was answered ${answer.status} ${answer.body}`);
       for (const packet of packetsOf(answer.body)) this.onPacket(decode(packet));
       if (this.isClosed) return undefined;
     }
@@ -366,7 +419,8 @@ export class Peer {
   // answer of the POST is.
   async sendBad(...packets) {
     const full = packets.map((p) => (Buffer.isBuffer(p) ? p : `4${p}`));
-    if (this.transport === 'polling') await this.session.post(full.map(encode).join(SEPARATOR)).catch(() => {});
+    if (this.transport === 'polling')
+      await this.session.post(full.map(encode).join(SEPARATOR)).catch(() => {});
     else this.socket.send(...full);
   }
 
@@ -389,7 +443,9 @@ export class Peer {
   async call(event, ...args) {
     const id = (this.lastAck = (this.lastAck ?? 0) + 1);
     await this.send(`2${id}${JSON.stringify([event, ...args])}`);
-    const answer = await this.inbox.find(`the ack of ${event}`, (p) => String(p).startsWith(`3${id}[`));
+    const answer = await this.inbox.find(`the ack of ${event}`, (p) =>
+      String(p).startsWith(`3${id}[`),
+    );
     return JSON.parse(answer.slice(1 + String(id).length));
   }
 
@@ -402,7 +458,14 @@ export class Peer {
   close() {
     if (this.isClosed) return Promise.resolve();
     this.end('the test closed it');
-    if (this.transport === 'polling') return this.session.post('1').then(() => {}, () => {});
-    return this.socket.close().then(() => {}, () => this.socket.terminate());
+    if (this.transport === 'polling')
+      return this.session.post('1').then(
+        () => {},
+        () => {},
+      );
+    return this.socket.close().then(
+      () => {},
+      () => this.socket.terminate(),
+    );
   }
 }
