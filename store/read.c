@@ -289,6 +289,32 @@ store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out)
 }
 
 enum rc
+store_read_recovery(struct store *st, struct str recovery_pid, struct store_recovery *out)
+{
+    struct store_conn *c;
+    struct copies k = {0};
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_recovery_find);
+    conn_bind_str(q, STORE_PARAM_recovery_find_pid, recovery_pid);
+    rc = conn_step(q);
+    if (rc != RC_OK)
+        return rc;
+    *out = (struct store_recovery){.socket_id = sqlite3_column_int64(q, 0),
+                                   .session_id = sqlite3_column_int64(q, 1),
+                                   .is_lost = sqlite3_column_int(q, 2) == 1,
+                                   .gone_ms = sqlite3_column_int64(q, 3),
+                                   .first_seq = sqlite3_column_int64(q, 4),
+                                   .horizon_seq = sqlite3_column_int64(q, 7)};
+    copy_later(c, &k, conn_column(q, 5), &out->sio_id);
+    copy_later(c, &k, conn_column(q, 6), &out->nsp);
+    copy_now(c, &k);
+    sqlite3_reset(q);
+    return RC_OK;
+}
+
+enum rc
 store_read_members(struct store *st, int64_t session_id, int64_t above_seq,
                    store_member_fn *fn, void *arg)
 {

@@ -45,6 +45,14 @@ typedef void store_socket_fn(void *arg, const struct store_socket *s);
 MUST_CHECK enum rc store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq, store_socket_fn *fn,
                                       void *arg);
 MUST_CHECK enum rc store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out);
+struct store_recovery {
+    int64_t socket_id, session_id;
+    bool is_lost;            /* else it is open: nobody noticed the loss yet */
+    int64_t gone_ms, first_seq, horizon_seq;
+    struct str sio_id, nsp;
+};
+/* The socket that this recovery id belongs to, lost or open. */
+MUST_CHECK enum rc store_read_recovery(struct store *st, struct str recovery_pid, struct store_recovery *out);
 /* Memberships of all sockets of a session that are open, or ended above `above_seq`. until_seq 0: still in. */
 typedef void store_member_fn(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq, int64_t until_seq);
 MUST_CHECK enum rc store_read_members(struct store *st, int64_t session_id, int64_t above_seq, store_member_fn *fn,

@@ -98,8 +98,8 @@ begin_socket(struct store_write *w, int64_t socket_id, int64_t seq)
     return conn_done(q);
 }
 
-static enum rc
-clear_connect_deadline(struct store_write *w, int64_t session_id, int64_t due_ms)
+enum rc
+store_socket_connected(struct store_write *w, int64_t session_id, int64_t due_ms)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_connected);
     sqlite3_bind_int64(q, STORE_PARAM_socket_connected_session_id, session_id);
@@ -126,7 +126,7 @@ run_socket_create(struct store_write *w, struct store_unit *u, struct store_step
     if (rc == RC_OK)
         rc = begin_socket(w, socket_id, p->seq);
     if (rc == RC_OK)
-        rc = clear_connect_deadline(w, s->session_id, s->due_ms);
+        rc = store_socket_connected(w, s->session_id, s->due_ms);
     if (rc == RC_OK)
         store_step_note_socket(u, socket_id);
     return rc;

@@ -111,6 +111,18 @@ struct store_socket_new {
 };
 /* The n-th call makes STORE_NEW_SOCKET(n). Also clears the session's connect deadline. */
 void store_unit_socket_create(struct store_unit *u, const struct store_socket_new *s);
+/* A socket that was lost goes on in another session (connection state recovery). A guard: it is as store_read_recovery
+ * saw it, and the log still reaches back to the offset. Its rooms are as they were; its CONNECT row carries the offset
+ * (arg_id) and the rooms (to_keys): whoever delivers it sends what was missed. */
+struct store_recover {
+    struct str recovery_pid; /* SECRET */
+    int64_t socket_id, old_session_id, session_id;
+    int64_t offset_seq;      /* rows above it are replayed */
+    struct str reply;        /* body of the CONNECT row */
+    struct str reason;       /* of the loss, where nobody had noticed it yet */
+    int64_t now_ms, due_ms;  /* as in store_socket_new */
+};
+void store_unit_recover(struct store_unit *u, const struct store_recover *r);
 /* Ends a socket: lost (may be recovered, if it has a recovery id) or gone; makes the job "disconnect"
  * {"reason":…,"rooms":[…]} that runs its handlers. Not a guard, but where the socket has ended already all LATER steps of
  * the unit are left out (is_stopped). */

@@ -32,8 +32,7 @@ enum {
     EXPIRE_MS = 1000, /* how often that is looked at */
 };
 
-/* enum sio_reason, which this folder does not include; a unit test holds them together.
- */
+/* As in enum sio_reason, out of this folder's reach; a unit test holds them together. */
 enum { REASON_TRANSPORT_CLOSE = 5, REASON_TRANSPORT_ERROR = 6 };
 
 static void

@@ -71,9 +71,8 @@ fail(struct ws_listen *l, const char *where, const char *what, struct buf *err)
 static void
 learn_address(struct ws_listen *l)
 {
-    union address a;
+    union address a = {.storage = {0}};
     socklen_t len = sizeof a;
-    memset(&a, 0, sizeof a);
     if (getsockname(l->fd, &a.any, &len) != 0)
         return;
     l->is_unix = a.any.sa_family == AF_UNIX;
@@ -123,7 +122,7 @@ open_unix(struct ws_listen *l, const char *path, struct buf *err)
     int status;
     if (strlen(path) >= sizeof a.sun_path)
         return fail(l, path, "the path is too long for a socket", err);
-    strcpy(a.sun_path, path);
+    memcpy(a.sun_path, path, strlen(path) + 1);
     if (lstat(path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
             return fail(l, path, "exists and is not a socket", err);
@@ -215,7 +214,7 @@ on_retry(uv_timer_t *timer)
 static bool
 accept_one(struct ws_listen *l)
 {
-    union address a;
+    union address a = {.storage = {0}};
     socklen_t len = sizeof a;
     char peer[INET6_ADDRSTRLEN] = "";
     int fd = accept4(l->fd, &a.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -143,8 +143,8 @@ ws_server_open(struct ws_server *s, uv_loop_t *loop, const struct cfg *cfg)
     info.foreign_loops = s->loops;
     info.pcontext = &s->lws;
     info.user = s;
-    info.gid = (gid_t)-1;
-    info.uid = (uid_t)-1;
+    info.gid = -1;
+    info.uid = -1;
     info.options = LWS_SERVER_OPTION_LIBUV;
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
     ws_conns_open(&s->conns, loop, cfg);

@@ -147,9 +147,9 @@ sub_socket_find(const struct sub *s, int64_t socket_id)
 /* ---- subscribers ---- */
 
 void
-adapter_init(struct adapter *a, int64_t process_id, const struct nsp *(*nsp_of)(void *arg, int64_t nsp_id), void *arg)
+adapter_init(struct adapter *a, int64_t process_id, int64_t epoch, const struct nsp *(*nsp_of)(void *arg, int64_t nsp_id), void *arg)
 {
-    *a = (struct adapter){.process_id = process_id, .nsp_of = nsp_of, .arg = arg};
+    *a = (struct adapter){.process_id = process_id, .epoch = epoch, .nsp_of = nsp_of, .arg = arg};
 }
 
 void
@@ -214,7 +214,7 @@ is_due(const struct adapter *a, struct sub_socket *k, const struct store_packet 
 static void
 deliver(struct adapter *a, struct sub *s, struct store_packet *p)
 {
-    s->ops->on_event(s, p, wire_frames(p, a->row_nsp != NULL ? a->row_nsp->name : STR("/"), s->form));
+    s->ops->on_event(s, p, wire_frames(p, a->row_nsp != NULL ? a->row_nsp->name : STR("/"), s->form, a->epoch));
 }
 
 static void
@@ -289,8 +289,11 @@ apply_connect(struct adapter *a, struct sub *s, struct store_packet *p)
     struct buf id;
     buf_init(&id);
     if (nsp != NULL && sio_json_member(p->body, "sid", &kind, &literal) == RC_OK && kind == SIO_JSON_STRING &&
-        sio_json_unquote(literal, &id) == RC_OK)
-        adapter_socket_add(a, s, p->socket_id, nsp, buf_str(&id));
+        sio_json_unquote(literal, &id) == RC_OK) {
+        struct sub_socket *k = adapter_socket_add(a, s, p->socket_id, nsp, buf_str(&id));
+        for (size_t i = 0; i < p->n_to_keys; i++) /* recovered: its rooms are in the row */
+            adapter_join(a, k, p->to_keys[i] / 4);
+    }
     buf_fini(&id);
 }
 

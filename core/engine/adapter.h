@@ -56,13 +56,13 @@ struct adapter {
     struct map sessions;  /* session_id -> struct sub */
     struct map sockets;   /* socket_id -> struct sub_socket */
     struct map targets;   /* store_key of a namespace or room -> struct target */
-    int64_t process_id;
+    int64_t process_id, epoch;
     const struct nsp *(*nsp_of)(void *arg, int64_t nsp_id);
     void *arg;
     const struct nsp *row_nsp; /* of the row that is being applied */
 };
 
-void adapter_init(struct adapter *a, int64_t process_id, const struct nsp *(*nsp_of)(void *arg, int64_t nsp_id), void *arg);
+void adapter_init(struct adapter *a, int64_t process_id, int64_t epoch, const struct nsp *(*nsp_of)(void *arg, int64_t nsp_id), void *arg);
 void adapter_fini(struct adapter *a);
 
 /* Building a subscriber from a snapshot, before or after it enters. */

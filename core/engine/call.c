@@ -239,6 +239,8 @@ bool
 app_is_recovered(struct app_call *c)
 {
     struct store_socket s;
+    if (c->k != NULL && c->k->recovery != NULL)
+        return true;
     return c->k != NULL && c->k->socket_id > 0 && store_read_socket(c->w->e->store, c->k->socket_id, &s) == RC_OK &&
            s.is_recovered;
 }

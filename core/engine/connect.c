@@ -11,6 +11,7 @@
 
 #include "core/base/rnd.h"
 #include "core/engine/work.h"
+#include "core/sio/json.h"
 
 void
 connect_error(struct work *w, const char *nsp_name, const char *message, const char *data_json)
@@ -39,19 +40,62 @@ connect_error(struct work *w, const char *nsp_name, const char *message, const c
     work_send_session(w, NULL, p);
 }
 
+/* {"sid":…[,"pid":…]} */
+static void
+encode_reply(struct buf *reply, const char *sio_id, struct str pid)
+{
+    buf_init(reply);
+    buf_append_z(reply, "{\"sid\":");
+    buf_append_json(reply, str_of(sio_id), false);
+    if (pid.len > 0) {
+        buf_append_z(reply, ",\"pid\":");
+        buf_append_json(reply, pid, false);
+    }
+    buf_append_c(reply, '}');
+}
+
+static void
+accept_recovered(struct work *w, struct work_socket *k)
+{
+    struct recovery *r = k->recovery;
+    struct buf reply;
+    encode_reply(&reply, k->sio_id, str_of(r->pid));
+    struct store_recover step = {
+        .recovery_pid = str_of(r->pid),
+        .socket_id = r->socket_id,
+        .old_session_id = r->session_id,
+        .session_id = w->session_id,
+        .offset_seq = r->offset_seq,
+        .reply = buf_str(&reply),
+        .reason = str_of(sio_reason_text(SIO_R_TRANSPORT_CLOSE)),
+        .now_ms = w->now_ms,
+        .due_ms = w->due_ms,
+    };
+    w->changes_state = true;
+    store_unit_recover(work_unit(w), &step);
+    buf_fini(&reply);
+    k->socket_id = r->socket_id;
+    call_connect(w, k);
+}
+
 static void
 accept_socket(struct work *w, struct work_socket *k)
 {
+    if (k->recovery != NULL) {
+        accept_recovered(w, k);
+        return;
+    }
     struct buf reply;
-    buf_init(&reply);
-    buf_append_z(&reply, "{\"sid\":");
-    buf_append_json(&reply, str_of(k->sio_id), false);
-    buf_append_c(&reply, '}');
+    char pid[RND_ID_LEN + 1] = "";
+    if (w->e->cfg->recovery_ms > 0 && w->protocol == 4)
+        rnd_id(pid);
+    encode_reply(&reply, k->sio_id, str_of(pid));
     char *data = k->has_data ? json_dumps(k->data, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     struct store_socket_new s = {
         .session_id = w->session_id,
         .nsp = str_of(k->nsp_name),
         .sio_id = str_of(k->sio_id),
+        .recovery_pid = str_of(pid),
         .data = str_of(data),
         .auth = str_of(k->auth),
         .reply = buf_str(&reply),
@@ -118,6 +162,58 @@ make_id(const struct work *w, const char *nsp_name, struct buf *out)
     buf_append_z(out, w->protocol == 3 && w->eio_sid != NULL ? w->eio_sid : sio_id);
 }
 
+/* A string member of the auth payload, unescaped. */
+static bool
+auth_text(const struct work_socket *k, const char *name, struct buf *out)
+{
+    enum sio_json_kind kind;
+    struct str value;
+    return sio_json_member(str_of(k->auth), name, &kind, &value) == RC_OK && kind == SIO_JSON_STRING &&
+           sio_json_unquote(value, out) == RC_OK;
+}
+
+/* The last offset that the client saw: "<epoch>.<seq>"; without one, or with one older than its CONNECT, that CONNECT
+ * counts (design 7). False: of another epoch, or nonsense. */
+static bool
+offset_of(const struct work *w, struct str text, const struct store_recovery *r, int64_t *seq)
+{
+    size_t dot = str_index(text, '.');
+    int64_t epoch;
+    if (text.len > 0 &&
+        (str_to_int(str_slice(text, 0, dot), 0, INT64_MAX, &epoch) != RC_OK ||
+         str_to_int(str_slice(text, dot + 1, text.len), 0, INT64_MAX, seq) != RC_OK || epoch != store_epoch(w->e->store)))
+        return false;
+    if (text.len == 0 || *seq < r->first_seq)
+        *seq = r->first_seq;
+    return *seq >= r->horizon_seq && *seq <= store_last_seq(w->e->store);
+}
+
+/* Does this CONNECT bring back a socket that was lost (socketio.md 1.10)? Then `k` becomes it. */
+static bool
+recovery_find(struct work *w, struct work_socket *k)
+{
+    struct store_recovery r;
+    struct buf pid = {0}, offset = {0};
+    int64_t seq = 0;
+    bool is_found = w->e->cfg->recovery_ms > 0 && w->protocol == 4 && auth_text(k, "pid", &pid) && pid.len > 0 &&
+                    store_read_recovery(w->e->store, buf_str(&pid), &r) == RC_OK && str_eqz(r.nsp, k->nsp_name) &&
+                    r.session_id != w->session_id &&
+                    (!r.is_lost || r.gone_ms + w->e->cfg->recovery_ms > w->now_ms);
+    if (is_found) {
+        (void)auth_text(k, "offset", &offset);
+        is_found = offset_of(w, buf_str(&offset), &r, &seq);
+    }
+    if (is_found) {
+        free(k->sio_id);
+        k->sio_id = str_dup(r.sio_id);
+        k->recovery = xcalloc(1, sizeof *k->recovery);
+        *k->recovery = (struct recovery){r.socket_id, r.session_id, seq, str_dup(buf_str(&pid))};
+    }
+    buf_fini(&pid);
+    buf_fini(&offset);
+    return is_found;
+}
+
 void
 connect_begin(struct work *w, struct str nsp_name, struct str auth)
 {
@@ -133,7 +229,10 @@ connect_begin(struct work *w, struct str nsp_name, struct str auth)
         buf_fini(&sio_id);
         k->app = app;
         k->auth = auth.len > 0 ? str_dup(auth) : xstrdup("{}");
-        connect_resume(w, k, 0);
+        if (recovery_find(w, k))
+            connect_resume(w, k, w->e->cfg->is_recovery_skip_middleware ? SIZE_MAX : 0);
+        else
+            connect_resume(w, k, 0);
     }
     free(name);
 }

@@ -155,13 +155,15 @@ struct frame *
 engine_frames(struct engine *e, struct store_packet *p, enum wire_form form)
 {
     const struct nsp *nsp = p->nsp_id != 0 ? engine_nsp(e, p->nsp_id) : NULL;
-    return wire_frames(p, nsp ? nsp->name : STR("/"), form);
+    return wire_frames(p, nsp ? nsp->name : STR("/"), form, e->adapter.epoch);
 }
 
 enum wire_form
-engine_form(int protocol)
+engine_form(const struct engine *e, int protocol)
 {
-    return protocol == 3 ? WIRE_V3 : WIRE_V4;
+    if (protocol == 3)
+        return WIRE_V3;
+    return e->cfg->recovery_ms > 0 ? WIRE_V4_OFFSET : WIRE_V4;
 }
 
 /* ---- the loop ---- */
@@ -283,7 +285,7 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     rc = load_app(e, err);
     if (rc != RC_OK)
         goto fail_app;
-    adapter_init(&e->adapter, store_process_id(e->store), nsp_of, e);
+    adapter_init(&e->adapter, store_process_id(e->store), store_epoch(e->store), nsp_of, e);
     load_ring(e);
     uv_poll_init(e->loop, &e->store_poll, store_fd(e->store));
     uv_prepare_init(e->loop, &e->prepare);

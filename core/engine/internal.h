@@ -71,7 +71,7 @@ void engine_later_cancel(struct engine *e, struct later *l);
 const struct nsp *engine_nsp(struct engine *e, int64_t nsp_id);
 /* Submits; before on_done runs, the jobs that the unit created get their timers. */
 void engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
-enum wire_form engine_form(int protocol);
+enum wire_form engine_form(const struct engine *e, int protocol);
 /* The frames of a row, borrowed from it. */
 struct frame *engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
 
@@ -86,6 +86,9 @@ struct due {
 void due_add(struct due *d, struct store_packet *p); /* takes a reference of its own */
 void due_clear(struct due *d);
 MUST_CHECK enum rc session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_seq, struct due *out);
+/* What the socket of a recovered CONNECT row (arg_id) has missed, in order (design 7). RC_NOTFOUND: the log does not reach
+ * back any more: the session must end. */
+MUST_CHECK enum rc session_replay(struct engine *e, const struct store_packet *connect, struct due *out);
 /* Closes a session whoever holds it; its sockets' handlers follow as jobs. */
 void session_close(struct engine *e, int64_t session_id, enum sio_reason reason);
 /* The same as a step of a unit (a guard: the session is open). */
@@ -130,6 +133,7 @@ struct engine_http {
     struct sub sub;
     struct due due;
     bool is_noop, is_ping, is_close;
+    bool has_replay;        /* `due` has rows that a recovered socket missed: it goes out whole */
     struct timer timer;
     int64_t parked_ms;      /* when it came */
     struct later later;

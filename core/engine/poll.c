@@ -51,7 +51,7 @@ append_plain(struct engine_http *h, struct buf *b, size_t *n, enum eio_type type
 static struct frame *
 frames_of(struct engine_http *h, struct store_packet *p)
 {
-    return engine_frames(h->e, p, engine_form(h->session.protocol));
+    return engine_frames(h->e, p, engine_form(h->e, h->session.protocol));
 }
 
 /* Revision 3: a batch with binary in it goes in the binary framing, unless the session was opened with b64=1. */
@@ -93,7 +93,7 @@ send_answer(struct engine_http *h)
     }
     buf_init(&b);
     for (size_t i = 0; i < h->due.n; i++) {
-        wire_payload_append(&b, engine_form(h->session.protocol), &n, frames_of(h, h->due.p[i]));
+        wire_payload_append(&b, engine_form(h->e, h->session.protocol), &n, frames_of(h, h->due.p[i]));
         can_compress |= !h->due.p[i]->is_plain;
     }
     if (h->is_ping)
@@ -132,7 +132,7 @@ cut(struct engine_http *h)
     size_t n_bytes = 0;
     if (cursor < h->sub.from_seq)
         cursor = h->sub.from_seq;
-    for (size_t i = 0; i < h->due.n; i++) {
+    for (size_t i = 0; i < h->due.n && !h->has_replay; i++) {
         n_bytes += h->due.p[i]->body.len + h->due.p[i]->attachments.len;
         if (i == 0 || n_bytes <= (size_t)h->e->cfg->max_payload_bytes)
             continue;
@@ -143,9 +143,57 @@ cut(struct engine_http *h)
     return cursor;
 }
 
+/* Recovered sockets: what they missed goes before their CONNECT reply, as in the reference. */
+static enum rc
+expand(struct engine_http *h)
+{
+    struct due all = {0};
+    enum rc rc = RC_OK;
+    bool has_replay = false;
+    for (size_t i = 0; i < h->due.n && !has_replay; i++)
+        has_replay = h->due.p[i]->kind == STORE_CONNECT && h->due.p[i]->arg_id != 0;
+    if (!has_replay || h->has_replay)
+        return RC_OK;
+    for (size_t i = 0; i < h->due.n && rc == RC_OK; i++) {
+        struct store_packet *p = h->due.p[i];
+        if (p->kind == STORE_CONNECT && p->arg_id != 0) {
+            struct due missed = {0};
+            rc = session_replay(h->e, p, &missed);
+            for (size_t j = 0; j < missed.n; j++)
+                due_add(&all, missed.p[j]);
+            due_clear(&missed);
+        }
+        due_add(&all, p);
+    }
+    if (rc != RC_OK) {
+        due_clear(&all);
+        return rc;
+    }
+    due_clear(&h->due);
+    h->due = all;
+    h->has_replay = true;
+    return RC_OK;
+}
+
+/* Below the horizon: never skip, end it (design 3.7). */
+static void
+end_of_log(struct engine_http *h)
+{
+    session_close(h->e, h->session.session_id, SIO_R_TRANSPORT_ERROR);
+    http_answer_error(h, EIO_E_SID_UNKNOWN);
+}
+
 static void
 answer(struct engine_http *h)
 {
+    enum rc rc = expand(h);
+    if (rc != RC_OK) {
+        if (rc == RC_NOTFOUND)
+            end_of_log(h);
+        else
+            engine_later(h->e, &h->later, poll_turn);
+        return;
+    }
     struct store_unit *u = store_unit_create();
     int64_t cursor = cut(h);
     h->state = HTTP_ANSWERING;
@@ -291,7 +339,7 @@ retry(struct engine_http *h)
 {
     adapter_leave(&h->e->adapter, &h->sub);
     due_clear(&h->due);
-    h->is_noop = h->is_ping = h->is_close = false;
+    h->is_noop = h->is_ping = h->is_close = h->has_replay = false;
     h->session = (struct store_session){0};
     if (h->answer == NULL)
         http_free(h);
@@ -334,6 +382,15 @@ claim(struct engine_http *h, int64_t dead_id)
 {
     struct store_unit *u = store_unit_create();
     const struct store_session *s = &h->session;
+    enum rc rc = expand(h);
+    if (rc != RC_OK) {
+        store_unit_destroy(u);
+        if (rc == RC_NOTFOUND)
+            end_of_log(h);
+        else
+            retry(h);
+        return;
+    }
     h->is_ping = !s->is_pinged && s->protocol != 3 && clock_now_ms() >= s->ping_ms;
     if (h->due.n > 0 || h->is_ping) {
         int64_t cursor = cut(h);
@@ -448,12 +505,11 @@ poll_try(struct engine_http *h)
     bool is_load = rc == RC_OK && (is_open || !is_told) && !h->session.is_websocket && !h->is_odd;
     if (is_load) {
         h->sub.session_id = h->session.session_id;
-        h->sub.form = engine_form(h->session.protocol);
+        h->sub.form = engine_form(e, h->session.protocol);
         rc = session_load(e, &h->sub, h->session.cursor_seq, max_seq, &h->due);
-        if (rc == RC_NOTFOUND) { /* below the horizon: never skip, end it (design 3.7) */
+        if (rc == RC_NOTFOUND) {
             store_read_end(e->store);
-            session_close(e, h->session.session_id, SIO_R_TRANSPORT_ERROR);
-            http_answer_error(h, EIO_E_SID_UNKNOWN);
+            end_of_log(h);
             return;
         }
     }

@@ -43,7 +43,8 @@ struct interval { /* of a socket in its namespace, or in a room */
 struct load {
     struct engine *e;
     struct sub *s;
-    int64_t cursor_seq;
+    int64_t cursor_seq, max_seq;
+    bool is_replay; /* only what a recovered socket is owed */
     struct interval *intervals; /* sockets: key STORE_TO_NSP; rooms: key STORE_TO_ROOM */
     size_t n, cap;
     struct due *out;
@@ -135,7 +136,9 @@ static void
 consider(void *arg, struct store_packet *p)
 {
     struct load *l = arg;
-    if (!store_kind_is_sent(p->kind) || p->is_volatile || p->seq <= l->cursor_seq)
+    if (!store_kind_is_sent(p->kind) || p->is_volatile || p->seq <= l->cursor_seq || p->seq > l->max_seq)
+        return;
+    if (l->is_replay && (p->is_ask || (p->kind != STORE_EVENT && p->kind != STORE_BINARY_EVENT)))
         return;
     if (p->to_kind == STORE_TO_SESSION) {
         if (p->to_id == l->s->session_id)
@@ -207,7 +210,7 @@ catch_up(struct load *l, int64_t max_seq)
 enum rc
 session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_seq, struct due *out)
 {
-    struct load l = {.e = e, .s = s, .cursor_seq = cursor_seq, .out = out};
+    struct load l = {.e = e, .s = s, .cursor_seq = cursor_seq, .max_seq = max_seq, .out = out};
     struct sockets_copy c = {.l = &l};
     enum rc rc = store_read_sockets(e->store, s->session_id, cursor_seq, on_socket, &c);
     while (c.open != NULL) {
@@ -224,6 +227,37 @@ session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_se
         rc = catch_up(&l, max_seq);
     s->from_seq = max_seq;
     free(l.intervals);
+    return rc;
+}
+
+/* ---- replay ---- */
+
+struct replay {
+    struct load l;
+    int64_t socket_id;
+};
+
+static void
+on_replay_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq, int64_t until_seq)
+{
+    struct replay *r = arg;
+    if (socket_id == r->socket_id)
+        add_interval(&r->l, (struct interval){socket_id, store_key(STORE_TO_ROOM, room_id), since_seq, until_seq});
+}
+
+enum rc
+session_replay(struct engine *e, const struct store_packet *connect, struct due *out)
+{
+    struct sub nobody = {.session_id = -1};
+    struct replay r = {
+        .l = {.e = e, .s = &nobody, .cursor_seq = connect->arg_id, .max_seq = connect->seq - 1, .is_replay = true, .out = out},
+        .socket_id = connect->socket_id,
+    };
+    add_interval(&r.l, (struct interval){connect->socket_id, store_key(STORE_TO_NSP, connect->nsp_id), 0, 0});
+    enum rc rc = store_read_members(e->store, connect->to_id, connect->arg_id, on_replay_member, &r);
+    if (rc == RC_OK)
+        rc = catch_up(&r.l, connect->seq - 1);
+    free(r.l.intervals);
     return rc;
 }
 

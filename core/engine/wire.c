@@ -53,8 +53,23 @@ append_attachments(struct frame *head, struct str attachments, enum wire_form fo
     }
 }
 
+/* Could a client that comes back be owed it: an event, not volatile, without an ack. */
+static bool
+has_offset(const struct store_packet *p)
+{
+    return (p->kind == STORE_EVENT || p->kind == STORE_BINARY_EVENT) && !p->is_ask && !p->is_volatile && p->body.len > 1;
+}
+
+/* "[…]" becomes "[…,"<epoch>.<seq>"]". */
+static void
+append_with_offset(struct buf *b, const struct store_packet *p, int64_t epoch)
+{
+    buf_append(b, p->body.p, p->body.len - 1);
+    buf_append_f(b, "%s\"%lld.%lld\"]", p->body.len > 2 ? "," : "", (long long)epoch, (long long)p->seq);
+}
+
 static struct frame *
-encode(const struct store_packet *p, struct str nsp, enum wire_form form)
+encode(const struct store_packet *p, struct str nsp, enum wire_form form, int64_t epoch)
 {
     if (p->kind == STORE_PONG)
         return frame_of(STR("3"));
@@ -71,6 +86,8 @@ encode(const struct store_packet *p, struct str nsp, enum wire_form form)
     sio_head_encode(&b, &head);
     if (form == WIRE_V3 && p->kind != STORE_CONNECT)
         sio_json_to_ascii(&b, p->body);
+    else if (form == WIRE_V4_OFFSET && has_offset(p))
+        append_with_offset(&b, p, epoch);
     else if (form != WIRE_V3)
         buf_append_str(&b, p->body);
     struct frame *f = frame_of(buf_str(&b));
@@ -81,7 +98,7 @@ encode(const struct store_packet *p, struct str nsp, enum wire_form form)
 }
 
 struct frame *
-wire_frames(struct store_packet *p, struct str nsp, enum wire_form form)
+wire_frames(struct store_packet *p, struct str nsp, enum wire_form form, int64_t epoch)
 {
     if (!store_kind_is_sent(p->kind))
         return NULL;
@@ -92,7 +109,7 @@ wire_frames(struct store_packet *p, struct str nsp, enum wire_form form)
         p->wire_free = wire_destroy;
     }
     if (w->forms[form] == NULL)
-        w->forms[form] = encode(p, nsp, form);
+        w->forms[form] = encode(p, nsp, form, epoch);
     return w->forms[form];
 }
 
@@ -124,7 +141,7 @@ wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct 
         struct str data = {f->data, f->len};
         if (!f->is_binary)
             p.type = (enum eio_type)(f->data[0] - '0');
-        p.data = f->is_binary && form == WIRE_V4 ? data : str_slice(data, 1, data.len);
+        p.data = f->is_binary && form != WIRE_V3 ? data : str_slice(data, 1, data.len);
         eio_payload_append(b, form == WIRE_V3 ? 3 : 4, *n, &p);
         (*n)++;
     }

@@ -49,6 +49,9 @@ socket_free(struct work_socket *k)
         free(r->name);
         free(r);
     }
+    if (k->recovery != NULL)
+        free(k->recovery->pid);
+    free(k->recovery);
     json_decref(k->data);
     free(k->user);
     free(k->nsp_name);

@@ -18,6 +18,11 @@ struct work_room { /* an own effect on a room of this socket */
     bool is_in;
 };
 
+struct recovery { /* a lost socket that a CONNECT brings back */
+    int64_t socket_id, session_id, offset_seq;
+    char *pid; /* SECRET, owned */
+};
+
 struct work_socket {
     struct work_socket *next;
     int64_t socket_id;   /* STORE_NEW_SOCKET(n) while this unit creates it; 0: not accepted yet (middleware) */
@@ -29,6 +34,7 @@ struct work_socket {
     json_t *data;        /* own effects, owned */
     char *user;
     struct work_room *rooms;
+    struct recovery *recovery; /* owned; NULL: a new socket, or one that is there */
     char *auth;          /* JSON of a CONNECT that is being handled, owned; NULL: ask the store */
 };
 

@@ -174,6 +174,25 @@ ws_of_sub(struct sub *s)
     return (struct engine_ws *)((char *)s - offsetof(struct engine_ws, sub));
 }
 
+/* What a recovered socket missed follows its CONNECT reply: the official client would handle events that come before it
+ * twice over WebSocket (design 7). Rows that wait behind the gap are kept in their order. */
+static void
+replay(struct engine_ws *w, const struct store_packet *connect)
+{
+    struct due missed = {0};
+    enum rc rc = session_replay(w->e, connect, &missed);
+    for (size_t i = 0; i < missed.n && rc == RC_OK; i++)
+        due_add(&w->held, missed.p[i]);
+    due_clear(&missed);
+    if (rc != RC_OK) { /* never a partial `recovered` */
+        end(w, SIO_R_TRANSPORT_ERROR);
+        return;
+    }
+    struct store_unit *u = store_unit_create();
+    store_unit_caught_up(u, w->sub.session_id, w->gen, connect->seq);
+    engine_submit(w->e, u, NULL, NULL);
+}
+
 static void
 on_event(struct sub *s, struct store_packet *p, struct frame *f)
 {
@@ -191,6 +210,8 @@ on_event(struct sub *s, struct store_packet *p, struct frame *f)
         w->connect_due_ms = 0; /* it is not armed again (8.19) */
     if (p->kind == STORE_CONNECT && w->protocol == 4)
         timers_arm(&w->e->timers, &w->gap_timer, clock_now_ms() + CONNECT_GAP_MS);
+    if (p->kind == STORE_CONNECT && p->arg_id != 0)
+        replay(w, p);
 }
 
 /* The connection ends: what was held goes before. */
@@ -320,7 +341,7 @@ finish(struct engine_ws *w, struct work *k)
     }
     if (k->u == NULL) { /* the short way */
         for (size_t i = 0; i < k->n_direct; i++)
-            send_frames(w, wire_frames(k->direct[i].p, str_of(k->direct[i].to->nsp_name), w->sub.form));
+            send_frames(w, wire_frames(k->direct[i].p, str_of(k->direct[i].to->nsp_name), w->sub.form, 0));
         return;
     }
     struct store_unit *u = k->u;
@@ -443,7 +464,7 @@ caught_up(struct engine_ws *w)
         w->state = WS_OPEN;
         adapter_enter(&e->adapter, &w->sub);
         for (size_t i = 0; i < due.n; i++)
-            send_frames(w, engine_frames(e, due.p[i], w->sub.form));
+            on_event(&w->sub, due.p[i], engine_frames(e, due.p[i], w->sub.form));
         struct store_unit *u = store_unit_create();
         store_unit_caught_up(u, w->sub.session_id, w->gen, max_seq);
         engine_submit(e, u, NULL, NULL);
@@ -797,7 +818,7 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
     query_decode(&q, r);
     w->protocol = (uint8_t)q.q.protocol;
     w->sub.ops = &ws_ops;
-    w->sub.form = engine_form(q.q.protocol);
+    w->sub.form = engine_form(e, q.q.protocol);
     w->timer.fn = on_timer;
     w->gap_timer.fn = on_gap_end;
     if (!q.q.has_eio_sid) {

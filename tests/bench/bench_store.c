@@ -3,6 +3,9 @@
  *
  *   bench_store [FOLDER [SECONDS [N]]]  prints a line a case
  *
+ * The last lines: from before the BEGIN of another process (plain SQLite, paced) to
+ * on_packet.
+ *
  * A case submits n units, waits until all are done, and again: so a commit carries n
  * rows, and the loop sleeps while the thread works (closed loop).
  *
@@ -12,7 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sqlite3.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/base/clock.h"
@@ -26,13 +32,17 @@ struct bench {
     size_t n_rows, n_done;
     struct str body;
     bool is_fenced;
+    int *latencies; /* outsider: of its rows, in µs */
+    size_t n_latencies;
 };
 
 static void
 on_packet(void *arg, struct store_packet *p)
 {
-    (void)p;
-    ((struct bench *)arg)->n_rows++;
+    struct bench *b = arg;
+    b->n_rows++;
+    if (b->latencies && b->n_latencies < SAMPLES_MAX && !p->origin_id)
+        b->latencies[b->n_latencies++] = (int)(clock_now_us() - atoll(p->body.p));
 }
 
 static void
@@ -133,6 +143,54 @@ run(struct bench *b, const char *name, const struct store_target *t, int n,
     fflush(stdout);
 }
 
+/* In a child: n rows, one each pause_us, whose body is the time. */
+static void
+write_outside(int n, int pause_us)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    if (sqlite3_open("siolite.db", &db) != SQLITE_OK)
+        _exit(1);
+    sqlite3_busy_timeout(db, 10000);
+    sqlite3_exec(db, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+    sqlite3_prepare_v2(db, "INSERT INTO t_packet (kind, body) VALUES (2, ?1)", -1, &stmt,
+                       NULL);
+    for (int i = 0; i < n; i++) {
+        char text[32];
+        usleep((useconds_t)pause_us);
+        snprintf(text, sizeof text, "%lld", (long long)clock_now_us());
+        sqlite3_bind_text(stmt, 1, text, -1, SQLITE_STATIC);
+        if (sqlite3_step(stmt) != SQLITE_DONE)
+            _exit(1);
+        sqlite3_reset(stmt);
+    }
+    _exit(0);
+}
+
+static void
+run_outsider(struct bench *b, int n, int pause_us)
+{
+    static int latencies[SAMPLES_MAX];
+    struct pollfd fd = {.fd = store_fd(b->st), .events = POLLIN};
+    pid_t pid = fork(); /* the child touches nothing of ours */
+    if (pid == 0)
+        write_outside(n, pause_us);
+    b->latencies = latencies;
+    b->n_latencies = 0;
+    while (b->n_latencies < (size_t)n) {
+        store_flush(b->st);
+        if (poll(&fd, 1, 2000) <= 0)
+            break;
+        store_pump(b->st);
+    }
+    waitpid(pid, NULL, 0);
+    b->latencies = NULL;
+    qsort(latencies, b->n_latencies, sizeof *latencies, compare);
+    printf("outsider, pause %d us: %zu of %d rows, p50 %d p99 %d us\n", pause_us,
+           b->n_latencies, n, latencies[b->n_latencies / 2],
+           latencies[b->n_latencies * 99 / 100]);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -172,6 +230,9 @@ main(int argc, char **argv)
         run(&b, "to a session", &session, sizes[i], seconds);
     b.is_fenced = true;
     run(&b, "broadcast, fenced", &nsp, 14, seconds);
+    run_outsider(&b, 300, 10000);
+    run_outsider(&b, 3000, 1000);
+    run_outsider(&b, 30000, 50);
     store_close(b.st);
     cfg_fini(&cfg);
     (void)!system("rm -f siolite.db*");

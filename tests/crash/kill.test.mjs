@@ -143,7 +143,9 @@ class RawWriter extends Writer {
 
   async poll(session) {
     while (!this.isClosed && session === this.session) {
-      const answer = await session.poll().catch((error) => ({ status: 0, body: error.message }));
+      const answer = await session
+        .poll()
+        .catch((error) => ({ status: 0, body: error.message }));
       if (answer.status === 400) return this.lost(session, answer.body);
       if (answer.status !== 200) {
         // What that answer should have carried may be lost, a ping too.
@@ -280,8 +282,9 @@ class Run {
       ...server.ws.map((_, i) => new Canary(this, 'websocket', server.sidecars[i])),
     ];
     for (const canary of this.canaries) await canary.call(5000);
-    ['polling', 'websocket', 'upgrade', 'polling', 'websocket', 'upgrade'].forEach((mode, i) =>
-      this.writers.push(new OfficialWriter(this, `${mode}-${i}`, mode, server.url)),
+    ['polling', 'websocket', 'upgrade', 'polling', 'websocket', 'upgrade'].forEach(
+      (mode, i) =>
+        this.writers.push(new OfficialWriter(this, `${mode}-${i}`, mode, server.url)),
     );
     for (const name of ['raw-0', 'raw-1', 'raw-2']) {
       const writer = new RawWriter(this, name);
@@ -420,8 +423,8 @@ async function check(t, server, run) {
   assert.ok(kills >= nKills, `${kills} of ${nKills} kills in ${nSeconds} s`);
 
   // 1
-  const log = (await server.sql('SELECT body FROM crash_log ORDER BY seq')).map(({ body }) =>
-    JSON.parse(body).slice(1).join(' '),
+  const log = (await server.sql('SELECT body FROM crash_log ORDER BY seq')).map(
+    ({ body }) => JSON.parse(body).slice(1).join(' '),
   );
   const place = new Map(log.map((tick, i) => [tick, i]));
   const doubled = log.filter((tick, i) => place.get(tick) !== i);
@@ -429,7 +432,11 @@ async function check(t, server, run) {
   let nAcked = 0;
   for (const writer of run.writers) {
     const missing = writer.acked.filter((i) => !place.has(`${writer.name} ${i}`));
-    assert.deepEqual(missing, [], `acknowledged ticks of ${writer.name} that are not in the log`);
+    assert.deepEqual(
+      missing,
+      [],
+      `acknowledged ticks of ${writer.name} that are not in the log`,
+    );
     nAcked += writer.acked.length;
     assert.ok(
       writer.acked.length > 20 * slowness ** -1,
@@ -444,7 +451,8 @@ async function check(t, server, run) {
       nDelivered += segment.length;
       const places = segment.map(
         (tick) =>
-          place.get(tick) ?? assert.fail(`${writer.name} got ${tick}, which is not in the log`),
+          place.get(tick) ??
+          assert.fail(`${writer.name} got ${tick}, which is not in the log`),
       );
       const wrong = places.findIndex((p, i) => i > 0 && p !== places[i - 1] + 1);
       assert.equal(
@@ -455,18 +463,26 @@ async function check(t, server, run) {
       );
     }
   }
-  t.diagnostic(`${log.length} events in the log, ${nAcked} acknowledged, ${nDelivered} deliveries`);
+  t.diagnostic(
+    `${log.length} events in the log, ${nAcked} acknowledged, ${nDelivered} deliveries`,
+  );
 
   // A session by hand survives whatever dies; it ends only if its process slept for too long.
   const innocent = run.lost.filter(
     ({ at }) => !run.stops.some((stop) => at > stop && at < stop + 2 * deathMs),
   );
-  assert.deepEqual(innocent, [], 'polling sessions that ended without a process being stopped');
+  assert.deepEqual(
+    innocent,
+    [],
+    'polling sessions that ended without a process being stopped',
+  );
 
   // 4
   const live = [
     ...run.writers,
-    ...run.canaries.map((canary) => ({ ids: canary.peer.isClosed ? [] : [canary.peer.sioId] })),
+    ...run.canaries.map((canary) => ({
+      ids: canary.peer.isClosed ? [] : [canary.peer.sioId],
+    })),
   ]
     .flatMap((writer) => writer.ids)
     .sort();
@@ -492,7 +508,9 @@ async function check(t, server, run) {
     },
     deathMs + 4000,
   );
-  const members = live.filter((id) => !run.canaries.some((canary) => canary.peer.sioId === id));
+  const members = live.filter(
+    (id) => !run.canaries.some((canary) => canary.peer.sioId === id),
+  );
   assert.deepEqual(
     (await server.sql(`SELECT socket FROM member WHERE room = 'all' ORDER BY 1`))
       .map((row) => row.socket)
@@ -519,9 +537,17 @@ async function check(t, server, run) {
     'disconnections without a reason',
   );
   await Promise.all(
-    [...run.writers, ...run.canaries.map((canary) => canary.peer)].map((one) => one.close()),
+    [...run.writers, ...run.canaries.map((canary) => canary.peer)].map((one) =>
+      one.close(),
+    ),
   );
-  for (const what of [`session WHERE state = 'open'`, 'socket', 'member', 'room', 't_job']) {
+  for (const what of [
+    `session WHERE state = 'open'`,
+    'socket',
+    'member',
+    'room',
+    't_job',
+  ]) {
     await until(
       `nothing left of ${what}`,
       async () => {

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// Engine.IO 4 by hand: every answer to an HTTP request, polling, heartbeat, closing, the
-// WebSocket and the upgrade to it. `main` has the options of the conformance application's
-// first instance, `short` those of the second.
+// Engine.IO 4 by hand: every answer to an HTTP request, polling, closing and the heartbeat.
+// WebSocket and upgrade are in engine_websocket.test.mjs. `main` has the options of the
+// conformance application's first instance, `short` those of the second.
 
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import {
+  assertAlive,
+  assertEmpty,
+  assertGone,
+  assertRefused,
+  reasonOf,
+} from './lib/claims.mjs';
 import { needsStreaming, startServer } from './lib/server.mjs';
 import { pause, slowness, until, within } from './lib/wait.mjs';
 import {
@@ -14,11 +21,9 @@ import {
   packetsOf,
   Peer,
   Polling,
-  probe,
   request,
   SEPARATOR,
   Socket,
-  upgrade,
 } from './lib/wire.mjs';
 
 let main;
@@ -33,40 +38,6 @@ after(async () => {
 });
 
 const EIO4 = { EIO: '4', transport: 'polling' };
-const errors = [
-  { code: 0, message: 'Transport unknown' },
-  { code: 1, message: 'Session ID unknown' },
-  { code: 2, message: 'Bad handshake method' },
-  { code: 3, message: 'Bad request' },
-  { code: 4, message: 'Forbidden' },
-  { code: 5, message: 'Unsupported protocol version' },
-];
-
-function assertRefused(answer, code) {
-  assert.deepEqual([answer.status, answer.body], [400, JSON.stringify(errors[code])]);
-  assert.match(answer.headers['content-type'] ?? '(none)', /^application\/json/);
-}
-
-function assertEmpty(answer, status) {
-  assert.deepEqual([answer.status, answer.body], [status, '']);
-}
-
-// The session is unknown to every process.
-async function assertGone(session) {
-  const answer = await until('the session to be unknown', async () => {
-    const seen = await session.poll();
-    if (seen.status === 400) return seen;
-    throw new Error(`${seen.status} ${JSON.stringify(seen.body)}`);
-  });
-  assertRefused(answer, 1);
-  assertRefused(await session.post('3'), 1);
-  assertRefused(await session.poll(), 1);
-}
-
-async function assertAlive(session) {
-  assert.deepEqual(await session.call('message-with-ack', 'alive'), ['alive']);
-}
-
 // What the session gets until it is closed, noops and pings left out.
 async function untilClosed(session) {
   const packets = [];
@@ -76,17 +47,6 @@ async function untilClosed(session) {
     packets.push(...packetsOf(answer.body).filter((p) => p !== '6' && p !== '2'));
   }
   return packets;
-}
-
-// Asks another client why the socket ended.
-async function reasonOf(server, sioId) {
-  const peer = await Peer.connect('websocket', server.url);
-  const reason = await until(
-    'a reason of the disconnection',
-    async () => (await peer.call('reason-of', sioId))[0],
-  );
-  await peer.close();
-  return reason;
 }
 
 describe('handshake over polling', { concurrency: 8 }, () => {
@@ -139,7 +99,10 @@ describe('handshake over polling', { concurrency: 8 }, () => {
       [post.headers['set-cookie'], poll.headers['set-cookie']],
       [undefined, undefined],
     );
-    assert.equal((await request(short.url, { query: EIO4 })).headers['set-cookie'], undefined);
+    assert.equal(
+      (await request(short.url, { query: EIO4 })).headers['set-cookie'],
+      undefined,
+    );
   });
 
   it('decodes the query: escapes, unknown names, the last of several values', async () => {
@@ -170,7 +133,11 @@ describe('handshake over polling', { concurrency: 8 }, () => {
   });
 
   it('takes any other file under the path for a request without transport: code 0', async () => {
-    for (const path of ['/socket.io/none.js', '/socket.io/socket.io.js', '/socket.io/a/b']) {
+    for (const path of [
+      '/socket.io/none.js',
+      '/socket.io/socket.io.js',
+      '/socket.io/a/b',
+    ]) {
       assertRefused(await request(main.url, { path }), 0);
     }
   });
@@ -178,7 +145,10 @@ describe('handshake over polling', { concurrency: 8 }, () => {
   it('does not answer outside of the path', async () => {
     for (const path of ['/socket.io', '/socket.iox/', '/', '/socket.i']) {
       const answer = await request(main.url, { path, query: EIO4 });
-      assert.ok([403, 404].includes(answer.status), `${path}: ${answer.status} ${answer.body}`);
+      assert.ok(
+        [403, 404].includes(answer.status),
+        `${path}: ${answer.status} ${answer.body}`,
+      );
     }
   });
 
@@ -194,7 +164,10 @@ describe('handshake over polling', { concurrency: 8 }, () => {
   });
 
   it('refuses transport=websocket without an upgrade: code 3', async () => {
-    assertRefused(await request(main.url, { query: { EIO: '4', transport: 'websocket' } }), 3);
+    assertRefused(
+      await request(main.url, { query: { EIO: '4', transport: 'websocket' } }),
+      3,
+    );
   });
 
   it('refuses other protocol versions: code 5', async () => {
@@ -277,7 +250,10 @@ describe('requests to a session', { concurrency: 8 }, () => {
 
   it('refuses another transport without an upgrade: code 3', async () => {
     const session = await Polling.connect(main.url);
-    assertRefused(await session.poll({ query: { ...session.query, transport: 'websocket' } }), 3);
+    assertRefused(
+      await session.poll({ query: { ...session.query, transport: 'websocket' } }),
+      3,
+    );
     await assertAlive(session);
   });
 
@@ -312,14 +288,19 @@ describe('requests to a session', { concurrency: 8 }, () => {
     const answer = await session.poll();
     assert.equal(answer.body, '42["echo","\u{1f600}"]');
     assert.equal(answer.headers['content-type'], 'text/plain; charset=UTF-8');
-    assert.equal(answer.headers['content-length'], String(Buffer.byteLength(answer.body)));
+    assert.equal(
+      answer.headers['content-length'],
+      String(Buffer.byteLength(answer.body)),
+    );
     assert.equal(answer.headers['cache-control'], 'no-store');
     assert.equal(answer.headers['x-xss-protection'], undefined);
   });
 
   it('turns off the XSS filter of old Internet Explorers', async () => {
     const session = await Polling.open(main.url, {
-      headers: { 'User-Agent': 'Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko' },
+      headers: {
+        'User-Agent': 'Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko',
+      },
     });
     assert.equal(session.handshake.headers['x-xss-protection'], '0');
   });
@@ -330,7 +311,11 @@ describe('requests to a session', { concurrency: 8 }, () => {
     assert.equal((await session.poll()).body, '42["echo",1]');
     const poll = session.poll();
     const early = await Promise.race([poll, pause(300)]);
-    assert.equal(early, undefined, `the poll was not held: ${JSON.stringify(early?.body)}`);
+    assert.equal(
+      early,
+      undefined,
+      `the poll was not held: ${JSON.stringify(early?.body)}`,
+    );
     await session.send('42["echo",2]');
     assert.equal((await poll).body, '42["echo",2]');
   });
@@ -355,7 +340,10 @@ describe('requests to a session', { concurrency: 8 }, () => {
 
   it('carries binary packets as base64 in both directions', async () => {
     const session = await Polling.connect(main.url);
-    await session.send('451-["echo",{"_placeholder":true,"num":0}]', Buffer.from([0, 1, 254, 255]));
+    await session.send(
+      '451-["echo",{"_placeholder":true,"num":0}]',
+      Buffer.from([0, 1, 254, 255]),
+    );
     assert.deepEqual(await session.receive((p) => p.length >= 2), [
       '451-["echo",{"_placeholder":true,"num":0}]',
       'bAAH+/w==',
@@ -364,7 +352,8 @@ describe('requests to a session', { concurrency: 8 }, () => {
 
   it('ignores noop, upgrade and open packets in a POST', async () => {
     const session = await Polling.connect(main.url);
-    for (const packet of ['6', '5', '0', '0{}', '6abc', '3', '3probe']) await session.send(packet);
+    for (const packet of ['6', '5', '0', '0{}', '6abc', '3', '3probe'])
+      await session.send(packet);
     await assertAlive(session);
   });
 
@@ -397,7 +386,10 @@ describe('requests to a session', { concurrency: 8 }, () => {
       await session.post('42["echo",1]', { headers: { 'Content-Type': type } });
       assert.equal((await session.poll()).body, '42["echo",1]', type);
     }
-    assert.equal((await session.request({ method: 'POST', body: '42["echo",2]' })).body, 'ok');
+    assert.equal(
+      (await session.request({ method: 'POST', body: '42["echo",2]' })).body,
+      'ok',
+    );
     assert.equal((await session.poll()).body, '42["echo",2]');
   });
 
@@ -447,7 +439,10 @@ describe('requests to a session', { concurrency: 8 }, () => {
     it(`closes the session for ${what}: parse error`, async () => {
       const session = await Polling.connect(main.url);
       const answer = await session.post(body);
-      assert.ok(answer.status === 200 || answer.status === 400, `status ${answer.status}`);
+      assert.ok(
+        answer.status === 200 || answer.status === 400,
+        `status ${answer.status}`,
+      );
       await assertGone(session);
       assert.equal(await reasonOf(main, session.sioId), 'parse error');
     });
@@ -491,7 +486,9 @@ describe('overlapping requests', { concurrency: 8 }, () => {
     const first = session.poll();
     await first.sent;
     const second = session.poll();
-    const answers = (await Promise.all([first, second])).sort((a, b) => a.status - b.status);
+    const answers = (await Promise.all([first, second])).sort(
+      (a, b) => a.status - b.status,
+    );
     assert.deepEqual(
       answers.map((a) => [a.status, a.body]),
       [
@@ -579,7 +576,12 @@ describe('closing over polling', { concurrency: 8 }, () => {
   it('delivers what waits before it closes', async () => {
     const session = await Polling.connect(main.url);
     await session.send('42["echo",1]', '42["echo",2]', '42["disconnect-me",true]');
-    assert.deepEqual(await untilClosed(session), ['42["echo",1]', '42["echo",2]', '41', '1']);
+    assert.deepEqual(await untilClosed(session), [
+      '42["echo",1]',
+      '42["echo",2]',
+      '41',
+      '1',
+    ]);
   });
 
   it('closes a session that joins no namespace in time', async () => {
@@ -595,7 +597,10 @@ describe('closing over polling', { concurrency: 8 }, () => {
     }
     const ms = Date.now() - start;
     await assertGone(session);
-    assert.ok(ms > 1350 && ms < 1500 + 1000 * slowness, `closed after ${ms} ms instead of 1500`);
+    assert.ok(
+      ms > 1350 && ms < 1500 + 1000 * slowness,
+      `closed after ${ms} ms instead of 1500`,
+    );
   });
 
   it('closes the session when the client is gone during a poll', async () => {
@@ -605,7 +610,10 @@ describe('closing over polling', { concurrency: 8 }, () => {
     await pause(100);
     poll.abort();
     const start = Date.now();
-    await until('the session to be unknown', async () => (await session.post('3')).status === 400);
+    await until(
+      'the session to be unknown',
+      async () => (await session.post('3')).status === 400,
+    );
     assert.ok(Date.now() - start < 700 * slowness, `it took ${Date.now() - start} ms`);
     assert.equal(await reasonOf(short, session.sioId), 'transport error');
   });
@@ -675,9 +683,13 @@ describe('heartbeat', { concurrency: 16 }, () => {
 
   for (const transport of ['polling', 'websocket']) {
     it(`extends the wait for a pong once when another packet comes, over ${transport}`, async () => {
-      const client = await (transport === 'polling' ? Polling : Socket).connect(short.url);
+      const client = await (transport === 'polling' ? Polling : Socket).connect(
+        short.url,
+      );
       assert.equal(
-        transport === 'polling' ? (await client.poll()).body : await client.next('a ping'),
+        transport === 'polling'
+          ? (await client.poll()).body
+          : await client.next('a ping'),
         '2',
       );
       const start = Date.now();

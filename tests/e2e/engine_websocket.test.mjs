@@ -5,9 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { assertAlive, assertGone, assertRefused, reasonOf } from './lib/claims.mjs';
 import { startServer } from './lib/server.mjs';
 import { slowness, until, within } from './lib/wait.mjs';
-import { assertGone, assertRefused, openPacket, Polling, probe, reasonOf, Socket, upgrade } from './lib/wire.mjs';
+import { openPacket, Polling, probe, Socket, upgrade } from './lib/wire.mjs';
 
 let main;
 let short;
@@ -19,11 +20,6 @@ after(async () => {
   await main?.stop();
   await short?.stop();
 });
-
-// The session answers an event.
-async function assertAlive(session) {
-  assert.deepEqual(await session.call('message-with-ack', 'alive'), ['alive']);
-}
 
 describe('WebSocket only', { concurrency: 8 }, () => {
   it('opens with a handshake that offers no upgrade', async () => {
@@ -50,7 +46,10 @@ describe('WebSocket only', { concurrency: 8 }, () => {
     const socket = await Socket.connect(main.url);
     socket.send('42["echo","h\u00e4\u{1f600}"]');
     assert.equal(await socket.next(), '42["echo","h\u00e4\u{1f600}"]');
-    socket.send('451-["echo",{"_placeholder":true,"num":0}]', Buffer.from([0, 1, 254, 255]));
+    socket.send(
+      '451-["echo",{"_placeholder":true,"num":0}]',
+      Buffer.from([0, 1, 254, 255]),
+    );
     assert.equal(await socket.next(), '451-["echo",{"_placeholder":true,"num":0}]');
     assert.deepEqual(await socket.next(), Buffer.from([0, 1, 254, 255]));
     await socket.close();
@@ -74,7 +73,9 @@ describe('WebSocket only', { concurrency: 8 }, () => {
 
   it('answers a WebSocket ping', async () => {
     const socket = await Socket.connect(main.url);
-    const pong = new Promise((resolve) => socket.ws.on('pong', (data) => resolve(data.toString())));
+    const pong = new Promise((resolve) =>
+      socket.ws.on('pong', (data) => resolve(data.toString())),
+    );
     socket.ws.ping('abc');
     assert.equal(await within(2000, 'a pong frame', pong), 'abc');
     await socket.close();
@@ -149,7 +150,9 @@ describe('WebSocket only', { concurrency: 8 }, () => {
 
   it('closes for text that is no UTF-8, with code 1007', async () => {
     const socket = await Socket.connect(main.url);
-    socket.ws.send(Buffer.from('342["echo","\xff\xfe"]', 'latin1').subarray(1), { binary: false });
+    socket.ws.send(Buffer.from('342["echo","\xff\xfe"]', 'latin1').subarray(1), {
+      binary: false,
+    });
     assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1007);
   });
 
@@ -166,7 +169,10 @@ describe('WebSocket only', { concurrency: 8 }, () => {
     socket.send('3');
     await within(5000, 'the end of the WebSocket', socket.closed);
     const ms = Date.now() - start;
-    assert.ok(ms > 1350 && ms < 1500 + 1000 * slowness, `closed after ${ms} ms instead of 1500`);
+    assert.ok(
+      ms > 1350 && ms < 1500 + 1000 * slowness,
+      `closed after ${ms} ms instead of 1500`,
+    );
   });
 
   it('closes when the server closes', async () => {
@@ -312,7 +318,10 @@ describe('upgrade', { concurrency: 8 }, () => {
       if (answer.body === '2') await session.send('3');
     }
     const ms = Date.now() - start;
-    assert.ok(ms > 1300 && ms < 1500 + 1200 * slowness, `closed after ${ms} ms instead of 1500`);
+    assert.ok(
+      ms > 1300 && ms < 1500 + 1200 * slowness,
+      `closed after ${ms} ms instead of 1500`,
+    );
     await assertAlive(session);
     const again = await upgrade(session);
     assert.deepEqual(await again.call('message-with-ack', 2), [2]);

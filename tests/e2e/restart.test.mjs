@@ -24,7 +24,8 @@ beforeEach(async () => {
 });
 
 const upgrades = async (url = server.url) =>
-  openPacket((await request(url, { query: { EIO: '4', transport: 'polling' } })).body).upgrades;
+  openPacket((await request(url, { query: { EIO: '4', transport: 'polling' } })).body)
+    .upgrades;
 
 // What a client that stays got of each sender must be a run of numbers from 0 on.
 function assertRun(list, n, whose) {
@@ -98,7 +99,9 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
     );
     await call(sender, 'cast', { via: 'io' }, 'end');
     await Promise.all(
-      sockets.map((socket) => socket.events.find('the end', ([name]) => name === 'end', 10_000)),
+      sockets.map((socket) =>
+        socket.events.find('the end', ([name]) => name === 'end', 10_000),
+      ),
     );
     for (const k of sockets.keys()) {
       for (const [name, n] of Object.entries(counts))
@@ -119,7 +122,9 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
     await Promise.all(
       server.programs.filter((p) => p !== server.lighttpd).map((p) => p.kill('SIGTERM')),
     );
-    await server.sql(`INSERT INTO emit(room, event) VALUES ('x', 'while nobody was there')`);
+    await server.sql(
+      `INSERT INTO emit(room, event) VALUES ('x', 'while nobody was there')`,
+    );
     for (const program of [...server.fcgi, ...server.ws]) await program.start();
     await server.ready();
     assert.deepEqual(await session.receive(), ['42["while nobody was there"]']);
@@ -136,7 +141,9 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
 
 describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
   it('ends it with status 0, and its WebSockets with code 1012', async () => {
-    const sockets = await Promise.all([0, 0, 0, 1].map((i) => Socket.connect(server.sidecars[i])));
+    const sockets = await Promise.all(
+      [0, 0, 0, 1].map((i) => Socket.connect(server.sidecars[i])),
+    );
     const start = Date.now();
     const ended = server.ws[0].kill('SIGTERM');
     const codes = await within(
@@ -187,11 +194,13 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
         'all clients to be connected',
         () =>
           sockets.every(
-            (socket, k) => socket.connected && (wasHere[k] !== pid || socket.id !== ids[k]),
+            (socket, k) =>
+              socket.connected && (wasHere[k] !== pid || socket.id !== ids[k]),
           ),
         6000,
       );
-      for (const socket of sockets) assert.equal(await call(socket, 'message-with-ack', 1), 1);
+      for (const socket of sockets)
+        assert.equal(await call(socket, 'message-with-ack', 1), 1);
       assert.ok(polling.connected);
       await program.start();
     }
@@ -216,13 +225,21 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
 
   it('takes the upgrade out of the handshake when it was the last one', async () => {
     await Promise.all(server.ws.map((program) => program.kill('SIGTERM')));
-    await until('no upgrade to be offered', async () => (await upgrades()).length === 0, 3000);
+    await until(
+      'no upgrade to be offered',
+      async () => (await upgrades()).length === 0,
+      3000,
+    );
     const socket = client(server.url, 'upgrade');
     await within(5000, 'the connection', socket.ready);
     await next(socket, 'auth');
     assert.equal((await call(socket, 'who')).transport, 'polling');
     for (const program of server.ws) await program.start();
-    await until('an upgrade to be offered', async () => (await upgrades()).length === 1, 3000);
+    await until(
+      'an upgrade to be offered',
+      async () => (await upgrades()).length === 1,
+      3000,
+    );
     assert.equal(await call(socket, 'message-with-ack', 1), 1);
     socket.close();
   });

@@ -5,8 +5,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { reasonOf } from './lib/claims.mjs';
 import { isExternal, startServer } from './lib/server.mjs';
-import { pause, until } from './lib/wait.mjs';
+import { pause } from './lib/wait.mjs';
 import { Peer } from './lib/wire.mjs';
 
 let main;
@@ -22,16 +23,6 @@ after(async () => {
 
 const SID = '[A-Za-z0-9_-]{20}';
 const placeholder = (num) => `{"_placeholder":true,"num":${num}}`;
-
-async function reasonOf(server, sioId) {
-  const peer = await Peer.connect('websocket', server.url);
-  const reason = await until(
-    'a reason of the disconnection',
-    async () => (await peer.call('reason-of', sioId))[0],
-  );
-  await peer.close();
-  return reason;
-}
 
 for (const transport of ['polling', 'websocket']) {
   const open = (options) => Peer.open(transport, main.entries, options);
@@ -235,10 +226,16 @@ for (const transport of ['polling', 'websocket']) {
       const peer = await connect();
       for (const value of values) {
         await peer.send(`2${JSON.stringify(['message', value])}`);
-        assert.deepEqual(JSON.parse((await peer.next()).slice(1)), ['message-back', value]);
+        assert.deepEqual(JSON.parse((await peer.next()).slice(1)), [
+          'message-back',
+          value,
+        ]);
       }
       await peer.send(`2${JSON.stringify(['message', ...values])}`);
-      assert.deepEqual(JSON.parse((await peer.next()).slice(1)), ['message-back', ...values]);
+      assert.deepEqual(JSON.parse((await peer.next()).slice(1)), [
+        'message-back',
+        ...values,
+      ]);
       await peer.send('2["message"]');
       await peer.expect('2["message-back"]');
       await peer.close();
@@ -270,7 +267,8 @@ for (const transport of ['polling', 'websocket']) {
           i % 3 === 0 ? `2${i}["message-with-ack",${i}]` : `2["echo",${i}]`,
         ),
       );
-      for (let i = 0; i < n; i++) await peer.expect(i % 3 === 0 ? `3${i}[${i}]` : `2["echo",${i}]`);
+      for (let i = 0; i < n; i++)
+        await peer.expect(i % 3 === 0 ? `3${i}[${i}]` : `2["echo",${i}]`);
       await peer.close();
     });
 
@@ -454,7 +452,11 @@ for (const transport of ['polling', 'websocket']) {
         bytes(1, 2),
         bytes(3, 4),
       );
-      await peer.expect(`62-789[${placeholder(0)},${placeholder(1)}]`, bytes(1, 2), bytes(3, 4));
+      await peer.expect(
+        `62-789[${placeholder(0)},${placeholder(1)}]`,
+        bytes(1, 2),
+        bytes(3, 4),
+      );
       await peer.send('2790["make-binary",3]');
       await peer.expect(`61-790[{"n":3,"data":${placeholder(0)}}]`, bytes(0, 1, 2));
       await peer.close();
@@ -555,7 +557,8 @@ for (const transport of ['polling', 'websocket']) {
       await peer.send(`2${JSON.stringify([event, ...args])}`);
       const question = await peer.next('the question');
       const [, id, body] =
-        question.match(/^2(\d+)(\[.*\])$/) ?? assert.fail(`no question with an id: ${question}`);
+        question.match(/^2(\d+)(\[.*\])$/) ??
+        assert.fail(`no question with an id: ${question}`);
       return { id, args: JSON.parse(body) };
     }
 
@@ -710,7 +713,8 @@ for (const transport of ['polling', 'websocket']) {
       const peers = await Promise.all(bad.map(() => connect()));
       await Promise.all(peers.map((peer, i) => peer.sendBad(bad[i])));
       // Answered, ignored or closed: all are fine, as long as the others go on.
-      for (let i = 0; i < 20; i++) assert.deepEqual(await witness.call('message-with-ack', i), [i]);
+      for (let i = 0; i < 20; i++)
+        assert.deepEqual(await witness.call('message-with-ack', i), [i]);
       await Promise.all(peers.map((peer) => peer.close()));
       await witness.close();
     });

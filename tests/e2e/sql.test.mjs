@@ -8,7 +8,7 @@ import { execFile } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { needsOwn, startServer } from './lib/server.mjs';
-import { call, connect, next } from './lib/official.mjs';
+import { call, connect, received as receivedUntil } from './lib/official.mjs';
 import { PhpScript, quoted, SqliteShell } from './lib/outsider.mjs';
 import { slowness, until, within } from './lib/wait.mjs';
 import { Peer, Polling, upgrade } from './lib/wire.mjs';
@@ -24,26 +24,16 @@ after(() => server?.stop());
 
 const kinds = (nsp = '/') =>
   Promise.all(
-    modes.map((mode, i) => connect(server.entries[i % server.entries.length], mode, { nsp })),
+    modes.map((mode, i) =>
+      connect(server.entries[i % server.entries.length], mode, { nsp }),
+    ),
   );
 const closeAll = (sockets) => sockets.forEach((socket) => socket.close());
 
-// What they got up to now: an event that reaches everybody in the namespace ends the list.
-let lastMark = 0;
-async function received(sockets, nsp = '/') {
-  const mark = `mark-${++lastMark}`;
-  await server.sql(`INSERT INTO emit (nsp, event) VALUES (${quoted(nsp)}, '${mark}')`);
-  return Promise.all(
-    sockets.map(async (socket) => {
-      const list = [];
-      for (;;) {
-        const [name, ...args] = await socket.events.next(`the event ${mark}`);
-        if (name === mark) return list;
-        list.push([name, ...args]);
-      }
-    }),
+const received = (sockets, nsp = '/') =>
+  receivedUntil(sockets, (name) =>
+    server.sql(`INSERT INTO emit (nsp, event) VALUES (${quoted(nsp)}, '${name}')`),
   );
-}
 
 describe('INSERT INTO emit', { skip: needsOwn }, () => {
   it('reaches a room, and with NULL everybody, over every transport', async () => {
@@ -125,7 +115,9 @@ describe('INSERT INTO emit', { skip: needsOwn }, () => {
     await server.sql(
       `CREATE TABLE IF NOT EXISTS mine (x); BEGIN IMMEDIATE; INSERT INTO mine VALUES (1); ${emits('no')} ROLLBACK`,
     );
-    await server.sql(`BEGIN IMMEDIATE; INSERT INTO mine VALUES (2); ${emits('yes')} COMMIT`);
+    await server.sql(
+      `BEGIN IMMEDIATE; INSERT INTO mine VALUES (2); ${emits('yes')} COMMIT`,
+    );
     assert.deepEqual(
       await received(sockets),
       sockets.map(() => Array.from({ length: 50 }, (_, i) => ['yes', i])),
@@ -203,7 +195,9 @@ describe('INSERT INTO emit', { skip: needsOwn }, () => {
       const program = new Program(server.db);
       const times = { polling: [], websocket: [] };
       for (let i = 0; i < 60; i++) {
-        const end = await program.run(`INSERT INTO emit(event, args) VALUES ('timed', '[${i}]')`);
+        const end = await program.run(
+          `INSERT INTO emit(event, args) VALUES ('timed', '[${i}]')`,
+        );
         await until('the event to be there', () =>
           sockets.every((_, k) => arrived.has(`${k} ${i}`)),
         );
@@ -217,7 +211,10 @@ describe('INSERT INTO emit', { skip: needsOwn }, () => {
         t.diagnostic(
           `${name} to ${transport}: median ${median} ms, 95 % ${p95} ms, longest ${list.at(-1)} ms`,
         );
-        assert.ok(median < 50 * slowness, `median ${median} ms over ${transport}: ${list}`);
+        assert.ok(
+          median < 50 * slowness,
+          `median ${median} ms over ${transport}: ${list}`,
+        );
       }
       await program.close();
       closeAll(sockets);
@@ -251,9 +248,9 @@ describe('the views', { skip: needsOwn }, () => {
     const list = async (sql) => (await server.sql(sql)).map((row) => Object.values(row));
 
     assert.deepEqual(
-      (await list(`SELECT socket, nsp, data FROM socket WHERE nsp = '${nsp}' ORDER BY 1`)).map(
-        ([id, name, data]) => [id, name, data === null ? null : JSON.parse(data)],
-      ),
+      (
+        await list(`SELECT socket, nsp, data FROM socket WHERE nsp = '${nsp}' ORDER BY 1`)
+      ).map(([id, name, data]) => [id, name, data === null ? null : JSON.parse(data)]),
       sockets
         .map((s) => [s.id, nsp, s === c ? { name: emoji } : null])
         .sort((p, q) => (p[0] < q[0] ? -1 : 1)),
@@ -277,7 +274,8 @@ describe('the views', { skip: needsOwn }, () => {
       await list(`SELECT socket, transport, state, remote, protocol, process_id FROM socket
       JOIN session USING (session_id) WHERE nsp = '${nsp}'`);
     const of = Object.fromEntries(sessions.map(([id, ...rest]) => [id, rest]));
-    const front = async (id) => server.value(`SELECT front FROM process WHERE process_id = ${id}`);
+    const front = async (id) =>
+      server.value(`SELECT front FROM process WHERE process_id = ${id}`);
     assert.deepEqual(of[a.id].slice(0, 4), ['polling', 'open', '127.0.0.1', 4]);
     assert.deepEqual(of[b.id].slice(0, 4), ['websocket', 'open', '127.0.0.1', 4]);
     assert.deepEqual(of[c.id].slice(0, 4), ['websocket', 'open', '127.0.0.1', 4]);
@@ -293,22 +291,27 @@ describe('the views', { skip: needsOwn }, () => {
     await until(
       'the member to be gone',
       async () =>
-        (await list(`SELECT room, n_members FROM room WHERE nsp = '${nsp}'`)).length === 1,
+        (await list(`SELECT room, n_members FROM room WHERE nsp = '${nsp}'`)).length ===
+        1,
     );
     assert.deepEqual(await list(`SELECT room, socket FROM member WHERE nsp = '${nsp}'`), [
       ['y', a.id],
     ]);
-    assert.deepEqual(await list(`SELECT count(*) FROM socket WHERE nsp = '${nsp}'`), [[2]]);
+    assert.deepEqual(await list(`SELECT count(*) FROM socket WHERE nsp = '${nsp}'`), [
+      [2],
+    ]);
     const ids = sockets.map((socket) => socket.id);
     closeAll(sockets);
     await until(
       'no socket to be left',
-      async () => (await server.value(`SELECT count(*) FROM socket WHERE nsp = '${nsp}'`)) === 0,
+      async () =>
+        (await server.value(`SELECT count(*) FROM socket WHERE nsp = '${nsp}'`)) === 0,
     );
     assert.equal(ids.length, 3);
-    assert.deepEqual(await list(`SELECT DISTINCT reason FROM disconnect WHERE nsp = '${nsp}'`), [
-      ['client namespace disconnect'],
-    ]);
+    assert.deepEqual(
+      await list(`SELECT DISTINCT reason FROM disconnect WHERE nsp = '${nsp}'`),
+      [['client namespace disconnect']],
+    );
   });
 
   it('show a session of polling, and who holds its poll', async () => {
@@ -318,14 +321,23 @@ describe('the views', { skip: needsOwn }, () => {
         await server.sql(`SELECT transport, state, process_id FROM session
       WHERE session_id = (SELECT session_id FROM socket WHERE socket = ${quoted(session.sioId)})`)
       )[0];
-    assert.deepEqual(await row(), { transport: 'polling', state: 'open', process_id: null });
+    assert.deepEqual(await row(), {
+      transport: 'polling',
+      state: 'open',
+      process_id: null,
+    });
     const poll = session.poll();
-    const held = await until('the poll to be parked', async () => (await row()).process_id);
+    const held = await until(
+      'the poll to be parked',
+      async () => (await row()).process_id,
+    );
     assert.equal(
       await server.value(`SELECT front FROM process WHERE process_id = ${held}`),
       'fcgi',
     );
-    await server.sql(`INSERT INTO emit(room, event) VALUES (${quoted(session.sioId)}, 'go')`);
+    await server.sql(
+      `INSERT INTO emit(room, event) VALUES (${quoted(session.sioId)}, 'go')`,
+    );
     assert.equal((await poll).body, '42["go"]');
     assert.equal((await row()).process_id, null);
     const socket = await upgrade(session);
@@ -349,7 +361,10 @@ describe('INSERT INTO room_join, room_leave, kick', { skip: needsOwn }, () => {
       assert.deepEqual(await call(socket, 'rooms'), ['by sql']);
     }
     await call(sockets[0], 'cast', { via: 'io', to: ['by sql'] }, 'in');
-    assert.equal(await server.value(`SELECT n_members FROM room WHERE room = 'by sql'`), 3);
+    assert.equal(
+      await server.value(`SELECT n_members FROM room WHERE room = 'by sql'`),
+      3,
+    );
     await server.sql(
       `INSERT INTO room_leave(socket, room) VALUES (${quoted(sockets[1].id)}, 'by sql')`,
     );
@@ -381,15 +396,30 @@ describe('INSERT INTO room_join, room_leave, kick', { skip: needsOwn }, () => {
     for (const mode of modes) {
       const socket = await connect(server.url, mode);
       const other = socket.io.socket('/custom');
-      await within(5000, '/custom', new Promise((resolve) => other.on('connect', resolve)));
+      await within(
+        5000,
+        '/custom',
+        new Promise((resolve) => other.on('connect', resolve)),
+      );
       const { id } = socket;
       await server.sql(`INSERT INTO kick(socket) VALUES (${quoted(id)})`);
-      assert.equal(await within(5000, 'the disconnection', socket.ended), 'io server disconnect');
+      assert.equal(
+        await within(5000, 'the disconnection', socket.ended),
+        'io server disconnect',
+      );
       assert.equal(await call(other, 'reason-of', id), 'server namespace disconnect');
       const gone = new Promise((resolve) => other.on('disconnect', resolve));
-      await server.sql(`INSERT INTO kick(socket, is_close) VALUES (${quoted(other.id)}, 1)`);
-      assert.equal(await within(5000, 'the end of the connection', gone), 'io server disconnect');
-      await until('the engine to be closed', () => socket.io.engine.readyState === 'closed');
+      await server.sql(
+        `INSERT INTO kick(socket, is_close) VALUES (${quoted(other.id)}, 1)`,
+      );
+      assert.equal(
+        await within(5000, 'the end of the connection', gone),
+        'io server disconnect',
+      );
+      await until(
+        'the engine to be closed',
+        () => socket.io.engine.readyState === 'closed',
+      );
       socket.close();
     }
   });
@@ -402,13 +432,21 @@ describe('an outsider that holds the write lock', { skip: needsOwn }, () => {
     );
     const shell = new SqliteShell(server.db);
     await shell.run('BEGIN IMMEDIATE');
-    const acks = peers.map((peer) => peer.call('join', 'while locked').then(() => Date.now()));
+    const acks = peers.map((peer) =>
+      peer.call('join', 'while locked').then(() => Date.now()),
+    );
     await new Promise((resolve) => setTimeout(resolve, 1200));
     const end = await shell.run(`INSERT INTO emit(event) VALUES ('unlocked'); COMMIT`);
     for (const ack of acks) {
       const at = await ack;
-      assert.ok(at >= end - 5, `acknowledged ${end - at} ms before it could be committed`);
-      assert.ok(at < end + 2000 * slowness, `acknowledged ${at - end} ms after the lock was free`);
+      assert.ok(
+        at >= end - 5,
+        `acknowledged ${end - at} ms before it could be committed`,
+      );
+      assert.ok(
+        at < end + 2000 * slowness,
+        `acknowledged ${at - end} ms after the lock was free`,
+      );
     }
     for (const peer of peers) {
       assert.deepEqual(await peer.call('rooms'), [['while locked']]);

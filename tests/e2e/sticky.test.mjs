@@ -48,7 +48,9 @@ class Member {
         `the last event to reach ${this.name}`,
         new Promise((resolve) => this.waiting.push(resolve)),
         () =>
-          Object.fromEntries(Object.entries(this.seen).map(([room, list]) => [room, list.length])),
+          Object.fromEntries(
+            Object.entries(this.seen).map(([room, list]) => [room, list.length]),
+          ),
       );
     }
   }
@@ -66,7 +68,8 @@ async function rawMember(name, transport, i, nsp) {
     return within(10_000, `the ack of ${event} for ${name}`, answer);
   };
   member.emit = (...event) => peer.send(`2${nsp},${JSON.stringify(event)}`);
-  member.emitAll = (list) => peer.send(...list.map((event) => `2${nsp},${JSON.stringify(event)}`));
+  member.emitAll = (list) =>
+    peer.send(...list.map((event) => `2${nsp},${JSON.stringify(event)}`));
   member.close = () => peer.close();
   (async () => {
     for (;;) {
@@ -90,11 +93,20 @@ async function officialMember(name, mode, i, nsp) {
   return member;
 }
 
-const tick = (room, name, i) => ['cast', { via: 'io', to: [room] }, 'tick', room, name, i];
+const tick = (room, name, i) => [
+  'cast',
+  { via: 'io', to: [room] },
+  'tick',
+  room,
+  name,
+  i,
+];
 
 function assertSame(members, rooms, senders, n) {
   for (const room of rooms) {
-    const lists = members.filter((m) => m.rooms.includes(room)).map((m) => m.seen[room] ?? []);
+    const lists = members
+      .filter((m) => m.rooms.includes(room))
+      .map((m) => m.seen[room] ?? []);
     for (const [k, list] of lists.entries()) {
       const { name } = members.filter((m) => m.rooms.includes(room))[k];
       for (const sender of senders) {
@@ -115,7 +127,8 @@ function assertSame(members, rooms, senders, n) {
       );
     }
   }
-  for (const member of members) assert.deepEqual(member.strays, [], `strays at ${member.name}`);
+  for (const member of members)
+    assert.deepEqual(member.strays, [], `strays at ${member.name}`);
 }
 
 describe('no sticky sessions', () => {
@@ -213,7 +226,8 @@ describe('no sticky sessions', () => {
     for (let round = 0; round < 6; round++) {
       await session.send(`42["ack-me",${round}]`);
       const [question] = await session.receive();
-      const [, id] = question.match(/^42(\d+)\["ack-request",\d+\]$/) ?? assert.fail(question);
+      const [, id] =
+        question.match(/^42(\d+)\["ack-request",\d+\]$/) ?? assert.fail(question);
       await session.send(`43${id}["answer",${round}]`);
       assert.deepEqual(await session.receive(), [`42["ack-result","answer",${round}]`]);
     }
@@ -222,8 +236,8 @@ describe('no sticky sessions', () => {
   it('an ack-room over all processes', async () => {
     const nsp = nsps();
     const sockets = await Promise.all(
-      ['polling', 'websocket', 'upgrade', 'polling', 'websocket', 'polling'].map((mode, i) =>
-        connect(server.entries[i % server.entries.length], mode, { nsp }),
+      ['polling', 'websocket', 'upgrade', 'polling', 'websocket', 'polling'].map(
+        (mode, i) => connect(server.entries[i % server.entries.length], mode, { nsp }),
       ),
     );
     for (const [i, socket] of sockets.entries()) {

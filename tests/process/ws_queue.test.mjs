@@ -136,7 +136,8 @@ test("a connection that shall close is cut off when its client does not take the
   const peer = await own.connect().then((p) => p.join());
   peer.socket.on("error", () => {});
   peer.socket.pause();
-  for (let i = 0; i < 30; i++) // more than the kernel's buffers hold peer.send(`42${i}["big",1000000]`);
+  // More than the kernel's buffers hold.
+  for (let i = 0; i < 30; i++) peer.send(`42${i}["big",1000000]`);
   peer.send('42["disconnect-me",true]');
   await roundTrip(other);
   const start = performance.now();

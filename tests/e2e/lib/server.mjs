@@ -64,7 +64,8 @@ const external = {
 };
 export const isExternal = external.main !== undefined;
 // For { skip }: tests that look into the database, or end processes, need our own server.
-export const needsOwn = isExternal && 'needs a server of its own (SIOLITE_TEST_URL is set)';
+export const needsOwn =
+  isExternal && 'needs a server of its own (SIOLITE_TEST_URL is set)';
 export const needsStreaming =
   process.env.SIOLITE_TEST_FRONT === 'buffering' && 'the web server buffers requests';
 
@@ -79,7 +80,9 @@ function freePorts(n) {
         }),
     ),
   ).then(async (ports) => {
-    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+    await Promise.all(
+      servers.map((server) => new Promise((resolve) => server.close(resolve))),
+    );
     return ports;
   });
 }
@@ -128,7 +131,9 @@ class Program {
 
   get isRunning() {
     return (
-      this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null
+      this.child !== undefined &&
+      this.child.exitCode === null &&
+      this.child.signalCode === null
     );
   }
 
@@ -154,7 +159,8 @@ class Program {
       () => !this.isRunning || isListening(this.target),
       10_000,
     );
-    if (!this.isRunning) throw new Error(`${this.name} ended at its start: ${this.tail()}`);
+    if (!this.isRunning)
+      throw new Error(`${this.name} ended at its start: ${this.tail()}`);
   }
 
   signal(signal) {
@@ -165,7 +171,9 @@ class Program {
   // Resolves with the exit code or the signal's name, when the process is gone.
   async kill(signal = 'SIGKILL', ms = 10_000) {
     this.signal(signal);
-    return within(ms, `the end of ${this.name} after ${signal}`, this.ended, () => this.tail());
+    return within(ms, `the end of ${this.name} after ${signal}`, this.ended, () =>
+      this.tail(),
+    );
   }
 
   tail(n = 20) {
@@ -206,11 +214,18 @@ class Server {
 
   sqlite(args, ms = 20_000) {
     return new Promise((resolve, reject) => {
-      execFile('sqlite3', args, { timeout: ms, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
-        if (error)
-          reject(Object.assign(new Error(`sqlite3: ${stderr || error.message}`), { stderr }));
-        else resolve(stdout);
-      });
+      execFile(
+        'sqlite3',
+        args,
+        { timeout: ms, maxBuffer: 1 << 28 },
+        (error, stdout, stderr) => {
+          if (error)
+            reject(
+              Object.assign(new Error(`sqlite3: ${stderr || error.message}`), { stderr }),
+            );
+          else resolve(stdout);
+        },
+      );
     });
   }
 
@@ -249,7 +264,9 @@ class Server {
   // before a second is over.
   async ready() {
     for (const url of [this.url, this.streaming, ...this.entries]) {
-      await until(`${url} to answer`, async () => (await refusal(url)).startsWith('{"code":0,'));
+      await until(`${url} to answer`, async () =>
+        (await refusal(url)).startsWith('{"code":0,'),
+      );
       await until(`${url} to answer upgrades`, async () => {
         const text = await refusal(url, {
           Connection: 'Upgrade',
@@ -291,7 +308,9 @@ class Server {
     this.killAll();
     process.off('exit', this.onExit);
     const errors = allowErrors ? [] : this.errors();
-    const left = await this.value('PRAGMA integrity_check').catch((error) => error.message);
+    const left = await this.value('PRAGMA integrity_check').catch(
+      (error) => error.message,
+    );
     if (
       !process.env.SIOLITE_TEST_KEEP &&
       this.failures.length + errors.length + stubborn.length === 0
@@ -312,11 +331,16 @@ function lighttpdConf({ root, port, streamingPort, entryPorts, wsPorts, fcgiTarg
       : `"socket" => "${target}"`;
   const fcgi = (list) =>
     `fastcgi.server = ( "/socket.io" => ( ${list
-      .map((i) => `( ${at(fcgiTargets[i])}, "check-local" => "disable", "disable-time" => 0 )`)
+      .map(
+        (i) =>
+          `( ${at(fcgiTargets[i])}, "check-local" => "disable", "disable-time" => 0 )`,
+      )
       .join(', ')} ))`;
   const proxy = (list) =>
     `proxy.server = ( "" => ( ${list
-      .map((i) => `( "host" => "127.0.0.1", "port" => ${wsPorts[i]}, "disable-time" => 0 )`)
+      .map(
+        (i) => `( "host" => "127.0.0.1", "port" => ${wsPorts[i]}, "disable-time" => 0 )`,
+      )
       .join(', ')} ))`;
   const routes = (f, w, isStreaming) => `
     $HTTP["request-method"] ${isStreaming ? '=~ "."' : '== "GET"'} {
@@ -467,7 +491,8 @@ export async function startServer({
 
 function lighttpd() {
   for (const folder of `${process.env.PATH}:/usr/sbin:/sbin`.split(':')) {
-    if (fs.existsSync(path.join(folder, 'lighttpd'))) return path.join(folder, 'lighttpd');
+    if (fs.existsSync(path.join(folder, 'lighttpd')))
+      return path.join(folder, 'lighttpd');
   }
   throw new Error('lighttpd is missing; tests/setup.sh test installs it');
 }

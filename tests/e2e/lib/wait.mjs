@@ -11,7 +11,12 @@ export const slowness = Number(process.env.SIOLITE_TEST_SLOWNESS ?? 1);
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const show = (value) =>
-  inspect(value, { depth: 6, breakLength: 120, maxArrayLength: 40, maxStringLength: 400 });
+  inspect(value, {
+    depth: 6,
+    breakLength: 120,
+    maxArrayLength: 40,
+    maxStringLength: 400,
+  });
 
 // Calls `probe` until it returns a truthy value, which is the result. An exception of the
 // probe counts as "not yet" and is part of the error in the end.

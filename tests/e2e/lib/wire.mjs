@@ -23,7 +23,8 @@ export function request(
   { method = 'GET', path = PATH, query = {}, headers = {}, body } = {},
 ) {
   const url = new URL(base);
-  const search = typeof query === 'string' ? query : new URLSearchParams(query).toString();
+  const search =
+    typeof query === 'string' ? query : new URLSearchParams(query).toString();
   const options = {
     host: url.hostname,
     port: url.port,
@@ -172,13 +173,19 @@ export class Polling {
   async call(event, ...args) {
     const id = (this.lastAck = (this.lastAck ?? 0) + 1);
     await this.send(`42${id}${JSON.stringify([event, ...args])}`);
-    const got = await this.receive((packets) => packets.some((p) => p.startsWith(`43${id}[`)));
-    return JSON.parse(got.find((p) => p.startsWith(`43${id}[`)).slice(2 + String(id).length));
+    const got = await this.receive((packets) =>
+      packets.some((p) => p.startsWith(`43${id}[`)),
+    );
+    return JSON.parse(
+      got.find((p) => p.startsWith(`43${id}[`)).slice(2 + String(id).length),
+    );
   }
 }
 
-const decode = (packet) => (packet[0] === 'b' ? Buffer.from(packet.slice(1), 'base64') : packet);
-const encode = (packet) => (Buffer.isBuffer(packet) ? `b${packet.toString('base64')}` : packet);
+const decode = (packet) =>
+  packet[0] === 'b' ? Buffer.from(packet.slice(1), 'base64') : packet;
+const encode = (packet) =>
+  Buffer.isBuffer(packet) ? `b${packet.toString('base64')}` : packet;
 
 // A raw WebSocket: `inbox` has its messages (strings or Buffers), `closed` its close code.
 export class Socket {
@@ -197,7 +204,9 @@ export class Socket {
       maxPayload: 1 << 28,
       ...options,
     });
-    this.ws.on('message', (data, isBinary) => this.inbox.push(isBinary ? data : data.toString()));
+    this.ws.on('message', (data, isBinary) =>
+      this.inbox.push(isBinary ? data : data.toString()),
+    );
     this.ws.on('error', () => {});
     const forget = onEnd(() => this.ws.terminate());
     this.closed = new Promise((resolve) =>
@@ -209,11 +218,15 @@ export class Socket {
     );
     // The answer of the server: status 101, or a refusal with its body.
     this.answered = new Promise((resolve, reject) => {
-      this.ws.on('upgrade', (res) => resolve({ status: 101, headers: res.headers, body: '' }));
+      this.ws.on('upgrade', (res) =>
+        resolve({ status: 101, headers: res.headers, body: '' }),
+      );
       this.ws.on('unexpected-response', (req, res) => {
         let body = '';
         res.on('data', (chunk) => (body += chunk));
-        res.on('end', () => resolve({ status: res.statusCode, headers: res.headers, body }));
+        res.on('end', () =>
+          resolve({ status: res.statusCode, headers: res.headers, body }),
+        );
         res.on('close', () => this.ws.terminate());
       });
       this.ws.on('error', reject);
@@ -268,7 +281,9 @@ export class Socket {
   async call(event, ...args) {
     const id = (this.lastAck = (this.lastAck ?? 0) + 1);
     this.send(`42${id}${JSON.stringify([event, ...args])}`);
-    const answer = await this.find(`the ack of ${event}`, (m) => m.startsWith(`43${id}[`));
+    const answer = await this.find(`the ack of ${event}`, (m) =>
+      m.startsWith(`43${id}[`),
+    );
     return JSON.parse(answer.slice(2 + String(id).length));
   }
 
@@ -283,7 +298,10 @@ export class Socket {
 }
 
 // The change of a polling session to WebSocket, by the book; resolves with the WebSocket.
-export async function upgrade(session, url = session.urls[session.turn++ % session.urls.length]) {
+export async function upgrade(
+  session,
+  url = session.urls[session.turn++ % session.urls.length],
+) {
   const socket = await probe(session, url);
   socket.send('5');
   return socket;
@@ -291,7 +309,10 @@ export async function upgrade(session, url = session.urls[session.turn++ % sessi
 
 // The first half of it: up to the answered probe.
 export async function probe(session, url = session.url) {
-  const socket = new Socket(url, { query: { sid: session.sid }, headers: session.headers });
+  const socket = new Socket(url, {
+    query: { sid: session.sid },
+    headers: session.headers,
+  });
   await within(5000, 'the WebSocket to open', socket.opened);
   socket.send('2probe');
   assert.equal(await socket.next('3probe'), '3probe');
@@ -430,7 +451,9 @@ export class Peer {
 
   async expect(...packets) {
     for (const packet of packets) {
-      const what = Buffer.isBuffer(packet) ? `an attachment of ${packet.length} bytes` : packet;
+      const what = Buffer.isBuffer(packet)
+        ? `an attachment of ${packet.length} bytes`
+        : packet;
       assert.deepEqual(await this.next(what), packet);
     }
   }
