@@ -114,7 +114,7 @@ conn_open(struct store_conn *c, const char *file, enum conn_role role,
     buf_append_f(&sql,
                  "PRAGMA foreign_keys = ON;"
                  "PRAGMA synchronous = %s; PRAGMA cache_size = -%d;"
-                 "PRAGMA secure_delete = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA "
+                 "PRAGMA wal_autocheckpoint = 0; PRAGMA "
                  "journal_size_limit = %d;",
                  synchronous_name(cfg->synchronous), CACHE_KIB, JOURNAL_LIMIT_BYTES);
     if (role == CONN_READ)

@@ -1,8 +1,9 @@
 /*
  * What the store's files share with each other; nobody outside store/ includes it.
  *
- * Two connections: `write` belongs to the store thread alone, `read` to the loop's thread alone. (The checkpointer has a
- * third one of its own.) Named statements (schema/statements/) are prepared per connection, at first use.
+ * Two connections: `write` belongs to the store thread alone, `read` to the loop's thread
+ * alone. (The checkpointer has a third one of its own.) Named statements
+ * (schema/statements/) are prepared per connection, at first use.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,36 +21,48 @@
 struct store_conn {
     sqlite3 *db;
     sqlite3_stmt *stmts[STORE_STMT_COUNT];
-    sqlite3_stmt **app_stmts; /* the application's: on the read connection its SELECTs, on the other one the rest */
+    sqlite3_stmt **app_stmts; /* the application's: on the read connection its SELECTs, on
+                                 the other one the rest */
     char **app_names;         /* of app_stmts */
     size_t n_app_stmts;
-    struct buf scratch; /* read.c: what the strings that it hands out point into, until its next call */
+    struct buf scratch; /* read.c: what the strings that it hands out point into, until
+                           its next call */
     bool is_in_read;    /* read.c: between store_read_begin() and store_read_end() */
-    _Atomic int64_t wait_until_us; /* clock_now_us(): how long a busy database is waited for; 0: not at all */
+    _Atomic int64_t wait_until_us; /* clock_now_us(): how long a busy database is waited
+                                      for; 0: not at all */
 };
 
-/* ---- conn.c: one connection, its statements, and the map from SQLite's codes (R2) ---- */
+/* ---- conn.c: one connection, its statements, and the map from SQLite's codes (R2) ----
+ */
 enum conn_role { CONN_WRITE, CONN_READ, CONN_CHECKPOINT };
 /* Opens an existing file with the pragmas of its role. err: one line. */
-MUST_CHECK enum rc conn_open(struct store_conn *c, const char *file, enum conn_role role, const struct cfg *cfg,
-                             struct buf *err);
-void conn_close(struct store_conn *c); /* accepts a zeroed one; frees all of the struct's own memory */
-/* Reset, unbound, ready to bind. Prepared at first use (memory, start-up time). One that does not prepare is a bug or a
- * damaged schema: it is logged and NULL, which all of SQLite's bind, step and column calls survive; conn_step and
- * conn_done then say RC_IO. */
+MUST_CHECK enum rc conn_open(struct store_conn *c, const char *file, enum conn_role role,
+                             const struct cfg *cfg, struct buf *err);
+void conn_close(struct store_conn
+                    *c); /* accepts a zeroed one; frees all of the struct's own memory */
+/* Reset, unbound, ready to bind. Prepared at first use (memory, start-up time). One that
+ * does not prepare is a bug or a damaged schema: it is logged and NULL, which all of
+ * SQLite's bind, step and column calls survive; conn_step and conn_done then say RC_IO.
+ */
 sqlite3_stmt *conn_stmt(struct store_conn *c, enum store_stmt which);
-/* One step: RC_OK with a row, RC_NOTFOUND without (done), else the mapped error; the last two have reset the statement. */
+/* One step: RC_OK with a row, RC_NOTFOUND without (done), else the mapped error; the last
+ * two have reset the statement. */
 MUST_CHECK enum rc conn_step(sqlite3_stmt *stmt);
 /* Runs to the end and resets: for statements whose rows nobody wants. */
 MUST_CHECK enum rc conn_done(sqlite3_stmt *stmt);
 /* A whole script, without results; err gets SQLite's text. */
 MUST_CHECK enum rc conn_exec(struct store_conn *c, const char *sql, struct buf *err);
-/* BUSY, LOCKED: RC_BUSY. NOMEM: RC_NOMEM. TOOBIG: RC_TOOBIG. CONSTRAINT, ERROR, MISMATCH, RANGE, AUTH, INTERRUPT, ABORT:
- * RC_INVALID. Everything else (FULL, IOERR, CORRUPT, READONLY, …): RC_IO. */
+/* BUSY, LOCKED: RC_BUSY. NOMEM: RC_NOMEM. TOOBIG: RC_TOOBIG. CONSTRAINT, ERROR, MISMATCH,
+ * RANGE, AUTH, INTERRUPT, ABORT: RC_INVALID. Everything else (FULL, IOERR, CORRUPT,
+ * READONLY, …): RC_IO. */
 enum rc conn_rc(int sqlite_rc);
-struct str conn_column(sqlite3_stmt *stmt, int column); /* text or blob; len 0 for NULL; borrowed until step or reset */
-void conn_bind_str(sqlite3_stmt *stmt, int index, struct str s);      /* text, not copied; len 0 binds '' */
-void conn_bind_str_or_null(sqlite3_stmt *stmt, int index, struct str s); /* len 0 binds NULL */
+struct str
+conn_column(sqlite3_stmt *stmt,
+            int column); /* text or blob; len 0 for NULL; borrowed until step or reset */
+void conn_bind_str(sqlite3_stmt *stmt, int index,
+                   struct str s); /* text, not copied; len 0 binds '' */
+void
+conn_bind_str_or_null(sqlite3_stmt *stmt, int index, struct str s); /* len 0 binds NULL */
 
 /* ---- what a batch knows while its transaction runs; store thread only ---- */
 struct store_write {
@@ -57,19 +70,24 @@ struct store_write {
     const struct cfg *cfg; /* store_unit_forget(): the recovery window */
     int64_t process_id;
     int64_t now_ms;
-    int64_t last_seq;      /* newest row of the log, this transaction's included; kept by the connection's update hook */
-    int64_t n_rows;        /* rows that this transaction appended, by whom ever; likewise. More than n_packets: some came
-                              from application SQL, triggers or an INSERT … SELECT, and the loop reads the batch back */
-    bool is_gapped;        /* a step may demand that, too */
-    struct store_packet **packets; /* appended in this transaction, in order of seq; one reference each. Counts are not
-                              atomic: between store_unit_submit and on_packet only the store thread touches a packet */
+    int64_t last_seq; /* newest row of the log, this transaction's included; kept by the
+                         connection's update hook */
+    int64_t n_rows;   /* rows that this transaction appended, by whom ever; likewise. More
+                         than n_packets: some came   from application SQL, triggers or an
+                         INSERT … SELECT, and the loop reads the batch back */
+    bool is_gapped;   /* a step may demand that, too */
+    struct store_packet *
+        *packets; /* appended in this transaction, in order of seq; one reference each.
+             Counts are not atomic: between store_unit_submit and on_packet only the store
+             thread touches a packet */
     size_t n_packets, cap_packets;
 };
 
-/* unit.c: runs all steps of a unit in the open transaction and fills its result. RC_OK: what it did stands (a guard that
- * found zero rows is RC_OK here: the result says CONFLICT and nothing was written). Anything else: the transaction must be
- * rolled back and the batch redone without this unit, whose result then carries the code. Can be run again after a
- * rollback: it forgets what an earlier run noted. */
+/* unit.c: runs all steps of a unit in the open transaction and fills its result. RC_OK:
+ * what it did stands (a guard that found zero rows is RC_OK here: the result says
+ * CONFLICT and nothing was written). Anything else: the transaction must be rolled back
+ * and the batch redone without this unit, whose result then carries the code. Can be run
+ * again after a rollback: it forgets what an earlier run noted. */
 MUST_CHECK enum rc store_unit_run(struct store_write *w, struct store_unit *u);
 /* Calls on_done with the result and destroys the unit; loop thread. */
 void store_unit_finish(struct store_unit *u);
@@ -78,15 +96,19 @@ void store_unit_fail(struct store_unit *u, enum rc rc, const char *error);
 /* Units are chained by the thread through this. */
 struct store_unit **store_unit_next(struct store_unit *u);
 
-/* log.c: appends one row (seq, origin_id, made_ms are filled in), notes it in w->packets (takes a reference). Control kinds
- * do their membership work in the same statement (schema: view t_control). */
+/* log.c: appends one row (seq, origin_id, made_ms are filled in), notes it in w->packets
+ * (takes a reference). Control kinds do their membership work in the same statement
+ * (schema: view t_control). */
 MUST_CHECK enum rc store_log_append(struct store_write *w, struct store_packet *p);
-/* Rows with from_seq < seq <= to_seq in order, at most n (and no more bytes than a loop turn can take); *last: the seq up
- * to which it came, to_seq when there is no more. Packets are borrowed for the call. */
-MUST_CHECK enum rc store_log_read(struct store_conn *c, int64_t from_seq, int64_t to_seq, size_t n, store_packet_fn *fn,
-                                  void *arg, int64_t *last);
-MUST_CHECK enum rc store_log_max(struct store_conn *c, int64_t *seq);     /* 0: no rows */
-MUST_CHECK enum rc store_log_horizon(struct store_conn *c, int64_t *seq); /* rows up to here are pruned */
+/* Rows with from_seq < seq <= to_seq in order, at most n (and no more bytes than a loop
+ * turn can take); *last: the seq up to which it came, to_seq when there is no more.
+ * Packets are borrowed for the call. */
+MUST_CHECK enum rc
+store_log_read(struct store_conn *c, int64_t from_seq, int64_t to_seq, size_t n,
+               store_packet_fn *fn, void *arg, int64_t *last);
+MUST_CHECK enum rc store_log_max(struct store_conn *c, int64_t *seq); /* 0: no rows */
+MUST_CHECK enum rc
+store_log_horizon(struct store_conn *c, int64_t *seq); /* rows up to here are pruned */
 /* A packet from the columns of a statement whose columns begin as those of `log_read`. */
 struct store_packet *store_log_decode(sqlite3_stmt *stmt);
 
@@ -97,8 +119,9 @@ struct store_conn *store_reader(struct store *st);
 const struct cfg *store_cfg(const struct store *st);
 /* Is a read on the loop safe now (both copies of the WAL-index header agree)? */
 bool store_can_read(const struct store *st);
-/* The write connection on the loop's thread, in a transaction of its own: for what is set up before units run
- * (store_nsp_ensure, store_app_migrate; store_app_add may prepare in it). Waits for the store thread and the locks. */
+/* The write connection on the loop's thread, in a transaction of its own: for what is set
+ * up before units run (store_nsp_ensure, store_app_migrate; store_app_add may prepare in
+ * it). Waits for the store thread and the locks. */
 MUST_CHECK enum rc store_setup_begin(struct store *st, struct store_conn **out);
 MUST_CHECK enum rc store_setup_end(struct store *st, bool is_commit);
 

@@ -1,7 +1,8 @@
 /*
- * Reads on the loop's own connection: short, never waiting. Each function is one read transaction, unless it stands
- * between store_read_begin() and store_read_end(). RC_BUSY: the WAL-index is being changed right now (design 5.8); try
- * again after the next store_pump().
+ * Reads on the loop's own connection: short, never waiting. Each function is one read
+ * transaction, unless it stands between store_read_begin() and store_read_end(). RC_BUSY:
+ * the WAL-index is being changed right now (design 5.8); try again after the next
+ * store_pump().
  *
  * Strings that come back are borrowed until the next call of this header.
  *
@@ -22,76 +23,97 @@ struct store_session {
     bool is_closed, is_websocket, has_partial;
     int64_t owner_id, gen, post_gen, cursor_seq;
     int64_t upgrade_id, upgrade_due_ms;
-    int64_t ping_ms, due_ms, connect_due_ms; /* 0: that deadline does not exist (any more) */
+    int64_t ping_ms, due_ms,
+        connect_due_ms; /* 0: that deadline does not exist (any more) */
     bool is_pinged;
-    bool is_told;          /* closed: the client's GET has been told */
-    struct str reason;     /* closed: why; borrowed */
+    bool is_told;      /* closed: the client's GET has been told */
+    struct str reason; /* closed: why; borrowed */
 };
-MUST_CHECK enum rc store_read_session(struct store *st, struct str eio_sid, struct store_session *out);
-MUST_CHECK enum rc store_read_session_by_id(struct store *st, int64_t session_id, struct store_session *out);
+MUST_CHECK enum rc
+store_read_session(struct store *st, struct str eio_sid, struct store_session *out);
+MUST_CHECK enum rc
+store_read_session_by_id(struct store *st, int64_t session_id, struct store_session *out);
 /* The handshake's JSON, the remote address. */
-MUST_CHECK enum rc store_read_handshake(struct store *st, int64_t session_id, struct str *json, struct str *remote);
-MUST_CHECK enum rc store_read_partial(struct store *st, int64_t session_id, struct str *text, struct str *attachments);
+MUST_CHECK enum rc store_read_handshake(struct store *st, int64_t session_id,
+                                        struct str *json, struct str *remote);
+MUST_CHECK enum rc store_read_partial(struct store *st, int64_t session_id,
+                                      struct str *text, struct str *attachments);
 
 struct store_socket {
     int64_t socket_id, nsp_id, session_id;
     struct str sio_id, nsp, user, data, auth, reason; /* user, reason: len 0 if none */
-    int64_t since_seq, until_seq;               /* until_seq 0: open */
-    int state;                                  /* 0 open, 1 lost, 2 gone */
+    int64_t since_seq, until_seq;                     /* until_seq 0: open */
+    int state;                                        /* 0 open, 1 lost, 2 gone */
     bool is_recovered;
 };
 typedef void store_socket_fn(void *arg, const struct store_socket *s);
 /* The sockets of a session that are open, or ended above `above_seq`. */
-MUST_CHECK enum rc store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq, store_socket_fn *fn,
-                                      void *arg);
-MUST_CHECK enum rc store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out);
+MUST_CHECK enum rc store_read_sockets(struct store *st, int64_t session_id,
+                                      int64_t above_seq, store_socket_fn *fn, void *arg);
+MUST_CHECK enum rc
+store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out);
 struct store_recovery {
     int64_t socket_id, session_id;
-    bool is_lost;            /* else it is open: nobody noticed the loss yet */
+    bool is_lost; /* else it is open: nobody noticed the loss yet */
     int64_t gone_ms, first_seq, horizon_seq;
     struct str sio_id, nsp;
 };
 /* The socket that this recovery id belongs to, lost or open. */
-MUST_CHECK enum rc store_read_recovery(struct store *st, struct str recovery_pid, struct store_recovery *out);
-/* Memberships of all sockets of a session that are open, or ended above `above_seq`. until_seq 0: still in. */
-typedef void store_member_fn(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq, int64_t until_seq);
-MUST_CHECK enum rc store_read_members(struct store *st, int64_t session_id, int64_t above_seq, store_member_fn *fn,
-                                      void *arg);
+MUST_CHECK enum rc store_read_recovery(struct store *st, struct str recovery_pid,
+                                       struct store_recovery *out);
+/* Memberships of all sockets of a session that are open, or ended above `above_seq`.
+ * until_seq 0: still in. */
+typedef void store_member_fn(void *arg, int64_t socket_id, int64_t room_id,
+                             int64_t since_seq, int64_t until_seq);
+MUST_CHECK enum rc store_read_members(struct store *st, int64_t session_id,
+                                      int64_t above_seq, store_member_fn *fn, void *arg);
 /* Names of the rooms that a socket is in, its own id not among them; sorted by bytes. */
 typedef void store_name_fn(void *arg, struct str name);
-MUST_CHECK enum rc store_read_rooms(struct store *st, int64_t socket_id, store_name_fn *fn, void *arg);
+MUST_CHECK enum rc
+store_read_rooms(struct store *st, int64_t socket_id, store_name_fn *fn, void *arg);
 /* The open sockets of a target, each once, ordered by sio_id. */
-MUST_CHECK enum rc store_read_target(struct store *st, const struct store_target *t, store_socket_fn *fn, void *arg);
-MUST_CHECK enum rc store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name);
+MUST_CHECK enum rc store_read_target(struct store *st, const struct store_target *t,
+                                     store_socket_fn *fn, void *arg);
+MUST_CHECK enum rc
+store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name);
 /* 0 if it does not exist. */
 MUST_CHECK enum rc store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id);
 
-/* Rows with from_seq < seq <= to_seq, at most n; *last is the seq up to which it came (to_seq when done). RC_NOTFOUND:
- * from_seq lies below the horizon. */
+/* Rows with from_seq < seq <= to_seq, at most n; *last is the seq up to which it came
+ * (to_seq when done). RC_NOTFOUND: from_seq lies below the horizon. */
 typedef void store_packet_fn(void *arg, struct store_packet *p);
-MUST_CHECK enum rc store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n, store_packet_fn *fn,
-                                  void *arg, int64_t *last);
+MUST_CHECK enum rc
+store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n,
+               store_packet_fn *fn, void *arg, int64_t *last);
 
 /* An ask's answers, in the order they came; unanswered ones are not reported. */
-typedef void store_answer_fn(void *arg, int64_t socket_id, struct str body, struct str attachments);
-MUST_CHECK enum rc store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected, store_answer_fn *fn,
-                                      void *arg);
+typedef void
+store_answer_fn(void *arg, int64_t socket_id, struct str body, struct str attachments);
+MUST_CHECK enum rc
+store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected,
+                   store_answer_fn *fn, void *arg);
 
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
-MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n, store_id_fn *fn, void *arg);
-MUST_CHECK enum rc store_read_processes(struct store *st, store_id_fn *fn, void *arg); /* all rows, this process too */
+MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n,
+                                           store_id_fn *fn, void *arg);
+MUST_CHECK enum rc store_read_processes(struct store *st, store_id_fn *fn,
+                                        void *arg); /* all rows, this process too */
 /* Is a job due that nobody alive owns? */
 MUST_CHECK enum rc store_read_has_stray_jobs(struct store *st, int64_t now_ms, bool *out);
 /* Namespaces ensured at start, before the loop runs (may wait for the lock). */
 MUST_CHECK enum rc store_nsp_ensure(struct store *st, struct str name);
 
-/* Application SQL. Added before store_open() has handed out units; RC_INVALID with a text in err. `is_write` comes back. */
-MUST_CHECK enum rc store_app_migrate(struct store *st, int version, const char *sql, struct buf *err);
-MUST_CHECK enum rc store_app_add(struct store *st, const char *name, const char *sql, struct buf *err);
+/* Application SQL. Added before store_open() has handed out units; RC_INVALID with a text
+ * in err. `is_write` comes back. */
+MUST_CHECK enum rc
+store_app_migrate(struct store *st, int version, const char *sql, struct buf *err);
+MUST_CHECK enum rc
+store_app_add(struct store *st, const char *name, const char *sql, struct buf *err);
 /* Runs a named SELECT; the row's values are borrowed for the call. */
 typedef void store_row_fn(void *arg, const struct store_value *values, size_t n);
-MUST_CHECK enum rc store_app_select(struct store *st, const char *name, const struct store_value *values, size_t n,
-                                    store_row_fn *fn, void *arg, struct buf *err);
+MUST_CHECK enum rc
+store_app_select(struct store *st, const char *name, const struct store_value *values,
+                 size_t n, store_row_fn *fn, void *arg, struct buf *err);
 
 #endif

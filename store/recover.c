@@ -1,10 +1,11 @@
 /*
- * Connection state recovery (design, section 7): takeover of a lost socket by a new session.
+ * Connection state recovery (design, section 7): takeover of a lost socket by a new
+ * session.
  *
- * One transaction: the claim (zero rows: nothing of the unit is done), the intervals that the
- * loss closed are opened again, and ONE row to the new session that is the CONNECT reply, the
- * start of the replay (arg_id) and the rooms (to_keys). A socket whose loss nobody noticed
- * yet is ended first, with its session.
+ * One transaction: the claim (zero rows: nothing of the unit is done), the intervals that
+ * the loss closed are opened again, and ONE row to the new session that is the CONNECT
+ * reply, the start of the replay (arg_id) and the rooms (to_keys). A socket whose loss
+ * nobody noticed yet is ended first, with its session.
  *
  * Store thread; store_read_recovery: loop thread.
  *
@@ -71,8 +72,7 @@ reopen_members(struct store_write *w, const struct taken *t, struct store_packet
     sqlite3_bind_int64(q, STORE_PARAM_recovery_members_until_seq, t->until_seq);
     while ((rc = conn_step(q)) == RC_OK) {
         p->to_keys = xrealloc(p->to_keys, (p->n_to_keys + 1) * sizeof *p->to_keys);
-        p->to_keys[p->n_to_keys++] =
-            store_key(STORE_TO_ROOM, sqlite3_column_int64(q, 0));
+        p->to_keys[p->n_to_keys++] = store_key(STORE_TO_ROOM, sqlite3_column_int64(q, 0));
     }
     sqlite3_reset(q);
     rc = rc == RC_NOTFOUND ? RC_OK : rc;
@@ -128,8 +128,7 @@ run_recover(struct store_write *w, struct store_unit *u, struct store_step *step
 void
 store_unit_recover(struct store_unit *u, const struct store_recover *r)
 {
-    struct recover_step *s =
-        store_step_add(u, sizeof *s, run_recover, STORE_STEP_GUARD);
+    struct recover_step *s = store_step_add(u, sizeof *s, run_recover, STORE_STEP_GUARD);
     s->r = *r;
     s->r.recovery_pid = store_step_copy(u, r->recovery_pid);
     s->r.reason = store_step_copy(u, r->reason);

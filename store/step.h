@@ -105,12 +105,13 @@ void store_route_apply(struct store_route *r, struct store_packet *p);
 /* 0: there is none. */
 MUST_CHECK enum rc store_nsp_find(struct store_conn *c, struct str name, int64_t *nsp_id);
 /* The session of an open socket; RC_NOTFOUND: it has ended. */
-MUST_CHECK enum rc store_socket_session(struct store_conn *c, int64_t socket_id,
-                                        int64_t *session_id);
+MUST_CHECK enum rc
+store_socket_session(struct store_conn *c, int64_t socket_id, int64_t *session_id);
 
-/* A namespace was joined: the connect deadline is gone, the session dies at due_ms (0: as it was). */
-MUST_CHECK enum rc store_socket_connected(struct store_write *w, int64_t session_id,
-                                          int64_t due_ms);
+/* A namespace was joined: the connect deadline is gone, the session dies at due_ms (0: as
+ * it was). */
+MUST_CHECK enum rc
+store_socket_connected(struct store_write *w, int64_t session_id, int64_t due_ms);
 /* How a socket ends: its row, and the job "disconnect" {"reason":…,"rooms":[…]} that runs
  * its handlers. RC_NOTFOUND: it has ended. */
 struct store_end {

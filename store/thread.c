@@ -136,6 +136,19 @@ rollback(struct store_thread *t)
                   LOG_Z("error", sqlite3_errmsg(t->conn->db)));
 }
 
+static enum rc
+begin_immediate(struct store_thread *t)
+{
+    return run_stmt(t, STORE_STMT_batch_begin);
+}
+
+static enum rc
+commit_all(struct store_thread *t)
+{
+    reset_all(t->conn->db);
+    return run_stmt(t, STORE_STMT_batch_commit);
+}
+
 /* The loop listens to others again. */
 static void
 say_waiting(struct store_thread *t)
@@ -149,14 +162,14 @@ static enum rc
 begin_waiting(struct store_thread *t)
 {
     int64_t until_us = atomic_exchange(&t->conn->wait_until_us, 0);
-    enum rc rc = run_stmt(t, STORE_STMT_batch_begin);
+    enum rc rc = begin_immediate(t);
     int64_t none = 0;
     /* Not if store_thread_stop() has set another end meanwhile. */
     atomic_compare_exchange_strong(&t->conn->wait_until_us, &none, until_us);
     if (rc != RC_BUSY || until_us == 0)
         return rc;
     say_waiting(t);
-    return run_stmt(t, STORE_STMT_batch_begin);
+    return begin_immediate(t);
 }
 
 static enum rc
@@ -193,9 +206,7 @@ read_own_head(struct store_thread *t, bool has_written, struct store_head *head)
 static enum rc
 commit(struct store_thread *t, struct store_batch *b, int n_changes)
 {
-    enum rc rc;
-    reset_all(t->conn->db);
-    rc = run_stmt(t, STORE_STMT_batch_commit);
+    enum rc rc = commit_all(t);
     if (rc != RC_OK)
         return rc;
     b->has_head =
@@ -643,7 +654,7 @@ store_thread_setup_begin(struct store_thread *t, struct store_conn **out)
     set_wait(t, true);
     if (!t->is_stopped) /* at the end nobody is kept waiting by a stuck neighbour */
         store_live_wait_queue(t->live);
-    rc = run_stmt(t, STORE_STMT_batch_begin);
+    rc = begin_immediate(t);
     if (rc == RC_OK) {
         *out = t->conn;
         return RC_OK;
@@ -657,9 +668,8 @@ enum rc
 store_thread_setup_end(struct store_thread *t, bool is_commit)
 {
     enum rc rc = RC_OK;
-    reset_all(t->conn->db);
     if (is_commit)
-        rc = run_stmt(t, STORE_STMT_batch_commit);
+        rc = commit_all(t);
     if (!is_commit || rc != RC_OK)
         rollback(t);
     store_live_leave_queue(t->live);

@@ -1,13 +1,16 @@
 /*
- * A unit: the effects of one POST body, one WebSocket message, one job or one internal step; they commit together or not
- * at all. Built on the loop's thread as a list of steps that can be replayed; run by the store thread.
+ * A unit: the effects of one POST body, one WebSocket message, one job or one internal
+ * step; they commit together or not at all. Built on the loop's thread as a list of steps
+ * that can be replayed; run by the store thread.
  *
- * A guard is a step that stops the unit when it finds zero rows: nothing of the unit is done then, on_done gets
- * RC_CONFLICT. Guards come first.
+ * A guard is a step that stops the unit when it finds zero rows: nothing of the unit is
+ * done then, on_done gets RC_CONFLICT. Guards come first.
  *
- * A socket that this unit creates has no id yet: STORE_NEW_SOCKET(n) stands for the n-th one (from 0) in later steps.
+ * A socket that this unit creates has no id yet: STORE_NEW_SOCKET(n) stands for the n-th
+ * one (from 0) in later steps.
  *
- * All strings are copied, all ids are those of the tables. Deadlines are CLOCK_BOOTTIME ms.
+ * All strings are copied, all ids are those of the tables. Deadlines are CLOCK_BOOTTIME
+ * ms.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,36 +28,42 @@ struct store_unit;
 struct store_lease_result { /* session_create, poll_claim, poll_once, upgrade_* */
     int64_t session_id, gen, cursor_seq, upgrade_id;
 };
-struct store_job { /* a job that this unit created, owned by this process: the engine keeps its timer */
+struct store_job { /* a job that this unit created, owned by this process: the engine
+                      keeps its timer */
     int64_t job_id, gen, due_ms;
-    char *name;        /* continuation, or "disconnect"; owned by whoever holds the struct */
+    char *name; /* continuation, or "disconnect"; owned by whoever holds the struct */
     int64_t socket_id; /* 0: none */
     char *args;        /* JSON; owned likewise */
 };
 struct store_result {
-    enum rc rc; /* OK; CONFLICT: a guard found zero rows; INVALID: application SQL failed (text in `error`); IO, TOOBIG … */
+    enum rc rc; /* OK; CONFLICT: a guard found zero rows; INVALID: application SQL failed
+                   (text in `error`); IO, TOOBIG … */
     struct store_lease_result lease;
     const int64_t *new_socket_ids;
     size_t n_new_sockets;
     const struct store_job *jobs;
     size_t n_jobs;
-    bool is_stopped;   /* a socket_end found the socket ended: the steps after it were left out */
-    int64_t last_seq;  /* of the unit's newest row, 0 if none */
+    bool is_stopped;  /* a socket_end found the socket ended: the steps after it were left
+                         out */
+    int64_t last_seq; /* of the unit's newest row, 0 if none */
     const char *error; /* "" if none; one line, for the log */
 };
 /* The unit is destroyed after the call. */
 typedef void store_done_fn(void *arg, const struct store_result *r);
 
 struct store_unit *store_unit_create(void);
-void store_unit_destroy(struct store_unit *u);      /* one that is not submitted; accepts NULL */
+void
+store_unit_destroy(struct store_unit *u); /* one that is not submitted; accepts NULL */
 size_t store_unit_n_steps(const struct store_unit *u);
 /* Takes back all steps from number `n` on: a handler failed, its effects are dropped. */
 void store_unit_truncate(struct store_unit *u, size_t n);
 /* The store takes the unit; on_done may be NULL. */
-void store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done, void *arg);
+void store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done,
+                       void *arg);
 
 /* ---- guards ---- */
-/* POST (design 4.3): the session is open, polling, and post_gen unchanged; then post_gen grows. */
+/* POST (design 4.3): the session is open, polling, and post_gen unchanged; then post_gen
+ * grows. */
 void store_unit_guard_post(struct store_unit *u, int64_t session_id, int64_t post_gen);
 /* WebSocket: open, owned by this process in this generation. */
 void store_unit_guard_ws(struct store_unit *u, int64_t session_id, int64_t gen);
@@ -67,112 +76,142 @@ void store_unit_guard_once(struct store_unit *u, struct str key, int64_t now_ms)
 struct store_session_new {
     struct str eio_sid;
     int protocol;
-    bool is_websocket;  /* owned by this process from the start (gen 1), no cursor kept */
+    bool is_websocket; /* owned by this process from the start (gen 1), no cursor kept */
     struct str remote;
-    struct str handshake; /* JSON object */
-    int64_t now_ms, ping_ms, due_ms; /* due_ms: death of a polling session; the first CONNECT is due at connect_due_ms */
+    struct str handshake;            /* JSON object */
+    int64_t now_ms, ping_ms, due_ms; /* due_ms: death of a polling session; the first
+                                        CONNECT is due at connect_due_ms */
     int64_t connect_due_ms;
 };
 void store_unit_session_create(struct store_unit *u, const struct store_session_new *s);
 /* dead_id: the owner as read and found dead, else 0. */
 void store_unit_poll_claim(struct store_unit *u, int64_t session_id, int64_t dead_id);
 /* Commit before answer (design 4.2). is_ping: this answer carries the ping. */
-void store_unit_poll_answer(struct store_unit *u, int64_t session_id, int64_t gen, int64_t cursor_seq, bool is_ping);
-void store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen, int64_t dead_id, int64_t cursor_seq,
-                          bool is_ping);
-void store_unit_upgrade_claim(struct store_unit *u, int64_t session_id, int64_t dead_id, int64_t due_ms, int64_t now_ms);
+void store_unit_poll_answer(struct store_unit *u, int64_t session_id, int64_t gen,
+                            int64_t cursor_seq, bool is_ping);
+void store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen,
+                          int64_t dead_id, int64_t cursor_seq, bool is_ping);
+void store_unit_upgrade_claim(struct store_unit *u, int64_t session_id, int64_t dead_id,
+                              int64_t due_ms, int64_t now_ms);
 void store_unit_upgrade_commit(struct store_unit *u, int64_t session_id);
 void store_unit_upgrade_reset(struct store_unit *u, int64_t session_id, int64_t seen_id);
-/* Closes the lease, ends its open sockets (store_unit_socket_end), appends the close row. */
+/* Closes the lease, ends its open sockets (store_unit_socket_end), appends the close row.
+ */
 void store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
                               bool is_recoverable, int64_t now_ms);
 
-/* A GET of a session that the server closed: first what is due (cursor_seq moves), then that it is closed, once. */
-void store_unit_session_told(struct store_unit *u, int64_t session_id, int64_t cursor_seq, bool is_told);
+/* A GET of a session that the server closed: first what is due (cursor_seq moves), then
+ * that it is closed, once. */
+void store_unit_session_told(struct store_unit *u, int64_t session_id, int64_t cursor_seq,
+                             bool is_told);
 
 /* ---- sessions, not guards ---- */
-void store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen, int64_t last_seq);
-/* New heartbeat times after a pong (is_pinged false) or another sign of life; due_ms as above. */
-void store_unit_heartbeat(struct store_unit *u, int64_t session_id, int64_t ping_ms, bool is_pinged, int64_t due_ms);
+void store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen,
+                          int64_t last_seq);
+/* New heartbeat times after a pong (is_pinged false) or another sign of life; due_ms as
+ * above. */
+void store_unit_heartbeat(struct store_unit *u, int64_t session_id, int64_t ping_ms,
+                          bool is_pinged, int64_t due_ms);
 /* A binary packet of which attachments are still owed; text len 0: none any more. */
-void store_unit_partial(struct store_unit *u, int64_t session_id, struct str text, struct str attachments);
+void store_unit_partial(struct store_unit *u, int64_t session_id, struct str text,
+                        struct str attachments);
 
 /* ---- sockets ---- */
 struct store_socket_new {
     int64_t session_id;
-    struct str nsp;          /* created if it is new */
+    struct str nsp; /* created if it is new */
     struct str sio_id;
     struct str recovery_pid; /* SECRET; len 0: none */
     struct str data;         /* JSON, len 0: null */
-    struct str auth;         /* the CONNECT's payload, JSON object; kept as long as the socket (t_socket.auth) */
-    struct str reply;        /* body of the CONNECT reply row, which begins the namespace interval */
+    struct str auth; /* the CONNECT's payload, JSON object; kept as long as the socket
+                        (t_socket.auth) */
+    struct str
+        reply; /* body of the CONNECT reply row, which begins the namespace interval */
     int64_t now_ms;
-    int64_t due_ms;          /* new death of a polling session, now that the connect deadline is gone; 0: as it is */
+    int64_t due_ms; /* new death of a polling session, now that the connect deadline is
+                       gone; 0: as it is */
 };
 /* The n-th call makes STORE_NEW_SOCKET(n). Also clears the session's connect deadline. */
 void store_unit_socket_create(struct store_unit *u, const struct store_socket_new *s);
-/* A socket that was lost goes on in another session (connection state recovery). A guard: it is as store_read_recovery
- * saw it, and the log still reaches back to the offset. Its rooms are as they were; its CONNECT row carries the offset
- * (arg_id) and the rooms (to_keys): whoever delivers it sends what was missed. */
+/* A socket that was lost goes on in another session (connection state recovery). A guard:
+ * it is as store_read_recovery saw it, and the log still reaches back to the offset. Its
+ * rooms are as they were; its CONNECT row carries the offset (arg_id) and the rooms
+ * (to_keys): whoever delivers it sends what was missed. */
 struct store_recover {
     struct str recovery_pid; /* SECRET */
     int64_t socket_id, old_session_id, session_id;
-    int64_t offset_seq;      /* rows above it are replayed */
-    struct str reply;        /* body of the CONNECT row */
-    struct str reason;       /* of the loss, where nobody had noticed it yet */
-    int64_t now_ms, due_ms;  /* as in store_socket_new */
+    int64_t offset_seq;     /* rows above it are replayed */
+    struct str reply;       /* body of the CONNECT row */
+    struct str reason;      /* of the loss, where nobody had noticed it yet */
+    int64_t now_ms, due_ms; /* as in store_socket_new */
 };
 void store_unit_recover(struct store_unit *u, const struct store_recover *r);
-/* Ends a socket: lost (may be recovered, if it has a recovery id) or gone; makes the job "disconnect"
- * {"reason":…,"rooms":[…]} that runs its handlers. Not a guard, but where the socket has ended already all LATER steps of
- * the unit are left out (is_stopped). */
-void store_unit_socket_end(struct store_unit *u, int64_t socket_id, bool is_lost, struct str reason, int64_t now_ms);
-void store_unit_socket_data(struct store_unit *u, int64_t socket_id, struct str data_json);
-void store_unit_socket_user(struct store_unit *u, int64_t socket_id, struct str user); /* len 0: nobody */
+/* Ends a socket: lost (may be recovered, if it has a recovery id) or gone; makes the job
+ * "disconnect"
+ * {"reason":…,"rooms":[…]} that runs its handlers. Not a guard, but where the socket has
+ * ended already all LATER steps of the unit are left out (is_stopped). */
+void store_unit_socket_end(struct store_unit *u, int64_t socket_id, bool is_lost,
+                           struct str reason, int64_t now_ms);
+void
+store_unit_socket_data(struct store_unit *u, int64_t socket_id, struct str data_json);
+void store_unit_socket_user(struct store_unit *u, int64_t socket_id,
+                            struct str user); /* len 0: nobody */
 
 /* ---- targets: names are looked up at the commit (design 3.3) ---- */
 struct store_target {
-    struct str nsp;            /* must exist, or the step does nothing; SESSION: may be empty (nsp_id NULL) */
-    enum store_to to;          /* NSP: all of it; ROOM: `rooms`; SOCKET, SESSION: `id` */
+    struct str nsp; /* must exist, or the step does nothing; SESSION: may be empty (nsp_id
+                       NULL) */
+    enum store_to to; /* NSP: all of it; ROOM: `rooms`; SOCKET, SESSION: `id` */
     int64_t id;
-    const struct str *rooms;   /* names: a room, a socket's public id, or both; each socket once */
+    const struct str
+        *rooms; /* names: a room, a socket's public id, or both; each socket once */
     size_t n_rooms;
-    const struct str *users;   /* with ROOM: all sockets of these users too */
+    const struct str *users; /* with ROOM: all sockets of these users too */
     size_t n_users;
-    const struct str *except;  /* names */
+    const struct str *except; /* names */
     size_t n_except;
-    int64_t skip_id;           /* a socket; 0: none */
+    int64_t skip_id; /* a socket; 0: none */
 };
 
 /* ---- log ---- */
-/* Takes the reference of `p` (kind, ack_id, flags, body, attachments are set; the target is filled in here). Nobody there:
- * no row. made_ms is set by the store. */
-void store_unit_packet(struct store_unit *u, const struct store_target *t, struct store_packet *p);
-/* Set operations: one control row and its members, on who is there at that seq. `room` is created if it is new. */
+/* Takes the reference of `p` (kind, ack_id, flags, body, attachments are set; the target
+ * is filled in here). Nobody there: no row. made_ms is set by the store. */
+void store_unit_packet(struct store_unit *u, const struct store_target *t,
+                       struct store_packet *p);
+/* Set operations: one control row and its members, on who is there at that seq. `room` is
+ * created if it is new. */
 void store_unit_join(struct store_unit *u, const struct store_target *t, struct str room);
-void store_unit_leave(struct store_unit *u, const struct store_target *t, struct str room);
-/* Ends each socket of the target after a DISCONNECT to its client; is_close: all sockets of its session, and the session. */
-void store_unit_disconnect(struct store_unit *u, const struct store_target *t, struct str reason, bool is_close,
-                           int64_t now_ms);
+void
+store_unit_leave(struct store_unit *u, const struct store_target *t, struct str room);
+/* Ends each socket of the target after a DISCONNECT to its client; is_close: all sockets
+ * of its session, and the session. */
+void store_unit_disconnect(struct store_unit *u, const struct store_target *t,
+                           struct str reason, bool is_close, int64_t now_ms);
 
 /* ---- later ---- */
-void store_unit_job(struct store_unit *u, int64_t due_ms, struct str name, int64_t socket_id, struct str args);
-/* An event that asks each receiver for an answer: the row, t_ask, one t_answer a receiver, and the job `name` at due_ms
- * (or STORE_NEVER_MS) with args {"ask":seq,"state":…}. Nobody there: the job is due at once. */
-void store_unit_ask(struct store_unit *u, const struct store_target *t, struct store_packet *p, int64_t due_ms,
-                    struct str name, int64_t socket_id, struct str state);
-/* An answer; strangers, duplicates and late ones are ignored. The last one makes the job due now, in this commit, and
- * owned by this process: it is then among result->jobs. */
-void store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id, struct str body, struct str attachments);
-/* Takes over jobs that nobody alive owns and that are due by `now_ms` (at most n): they are then in result->jobs. */
+void store_unit_job(struct store_unit *u, int64_t due_ms, struct str name,
+                    int64_t socket_id, struct str args);
+/* An event that asks each receiver for an answer: the row, t_ask, one t_answer a
+ * receiver, and the job `name` at due_ms (or STORE_NEVER_MS) with args
+ * {"ask":seq,"state":…}. Nobody there: the job is due at once. */
+void
+store_unit_ask(struct store_unit *u, const struct store_target *t, struct store_packet *p,
+               int64_t due_ms, struct str name, int64_t socket_id, struct str state);
+/* An answer; strangers, duplicates and late ones are ignored. The last one makes the job
+ * due now, in this commit, and owned by this process: it is then among result->jobs. */
+void store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id,
+                       struct str body, struct str attachments);
+/* Takes over jobs that nobody alive owns and that are due by `now_ms` (at most n): they
+ * are then in result->jobs. */
 void store_unit_jobs_claim(struct store_unit *u, int64_t now_ms, size_t n);
 
 /* ---- sweeping; each does a bounded slice ---- */
-/* The leases of a dead process: WebSocket sessions are closed (reason), polls are freed; its process row goes when none is
- * left, its jobs lose their owner. */
+/* The leases of a dead process: WebSocket sessions are closed (reason), polls are freed;
+ * its process row goes when none is left, its jobs lose their owner. */
 void store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason,
                      bool is_recoverable, int64_t now_ms, size_t n);
-/* Lost sockets whose recovery window is over become gone; old ended rows are forgotten. */
+/* Lost sockets whose recovery window is over become gone; old ended rows are forgotten.
+ */
 void store_unit_forget(struct store_unit *u, int64_t now_ms, size_t n);
 
 /* ---- application SQL ---- */
@@ -183,7 +222,9 @@ struct store_value {
     double d;
     struct str s; /* text or blob; borrowed */
 };
-/* A statement named at load (store_app_add): in a SAVEPOINT; its failure fails the unit (RC_INVALID). */
-void store_unit_exec(struct store_unit *u, const char *name, const struct store_value *values, size_t n);
+/* A statement named at load (store_app_add): in a SAVEPOINT; its failure fails the unit
+ * (RC_INVALID). */
+void store_unit_exec(struct store_unit *u, const char *name,
+                     const struct store_value *values, size_t n);
 
 #endif

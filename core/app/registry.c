@@ -40,7 +40,7 @@ mistake(struct app *a, const char *fmt, ...)
 }
 
 /* For messages: a namespace as the application wrote it. */
-#define NSP_FMT    "%s%s"
+#define NSP_FMT "%s%s"
 #define NSP_ARG(n) (n)->is_pattern ? "~" : "", (n)->name
 
 static struct app_nsp *

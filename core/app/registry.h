@@ -1,5 +1,6 @@
 /*
- * What an application registered: filled by app_load(), read by the engine. Loads the shared object.
+ * What an application registered: filled by app_load(), read by the engine. Loads the
+ * shared object.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,11 +20,12 @@ struct app_handler { /* a list, in order of registration */
 
 struct app_nsp {
     struct app_nsp *next;
-    struct app *app;   /* whose it is; borrowed */
-    char *name;        /* "/chat", or the pattern without '~' */
+    struct app *app; /* whose it is; borrowed */
+    char *name;      /* "/chat", or the pattern without '~' */
     bool is_pattern;
-    regex_t pattern;   /* valid if is_pattern */
-    struct app_handler *use, *use_packet, *on_connect, *on_event, *on_disconnect, *on_later;
+    regex_t pattern; /* valid if is_pattern */
+    struct app_handler *use, *use_packet, *on_connect, *on_event, *on_disconnect,
+        *on_later;
 };
 
 struct app_sql_text {
@@ -34,22 +36,26 @@ struct app_sql_text {
 };
 
 struct app {
-    struct app_nsp *nsps;          /* "/" first */
-    struct app_sql_text *schemas;  /* in order of registration */
+    struct app_nsp *nsps;         /* "/" first */
+    struct app_sql_text *schemas; /* in order of registration */
     struct app_sql_text *statements;
-    void *handle;                  /* dlopen */
-    char *error;                   /* the first mistake made while registering, else NULL */
+    void *handle; /* dlopen */
+    char *error;  /* the first mistake made while registering, else NULL */
 };
 
 /* An application without handlers ("/" exists, accepts everybody). */
 void app_registry_init(struct app *a);
 void app_registry_fini(struct app *a);
-/* Loads the shared object and lets it register. `err` gets one line: missing file, missing symbol app_load, wrong ABI (both
- * numbers), app_load refused, a mistake while registering (name and reason). RC_INVALID or RC_NOTFOUND then. */
+/* Loads the shared object and lets it register. `err` gets one line: missing file,
+ * missing symbol app_load, wrong ABI (both numbers), app_load refused, a mistake while
+ * registering (name and reason). RC_INVALID or RC_NOTFOUND then. */
 MUST_CHECK enum rc app_registry_load(struct app *a, const char *file, struct buf *err);
-/* The namespace that serves `name`: an exact one first, else the first pattern that matches all of it; NULL: invalid. */
+/* The namespace that serves `name`: an exact one first, else the first pattern that
+ * matches all of it; NULL: invalid. */
 const struct app_nsp *app_registry_find(const struct app *a, struct str name);
-/* By event or continuation name; for events the handler with NULL name is the fallback. NULL if there is none. */
-const struct app_handler *app_handler_find(const struct app_handler *list, struct str name, bool has_fallback);
+/* By event or continuation name; for events the handler with NULL name is the fallback.
+ * NULL if there is none. */
+const struct app_handler *
+app_handler_find(const struct app_handler *list, struct str name, bool has_fallback);
 
 #endif

@@ -12,10 +12,14 @@
  *           (late or dead sidecar)              |
  *          \_____________ close _______________/ ----> CLOSED
  *
- * POLLING    a GET carries packets; nobody else sends.
- * PROBING    a sidecar answered a probe and is upgrade owner; polling still carries all
- * packets, a GET ends within 100 ms. WEBSOCKET  the sidecar that owns the generation is
- * the only sender. CLOSED     final. No unit of this session commits any more.
+ * POLLING: a GET carries packets; nobody else sends.
+ *
+ * PROBING: a sidecar answered a probe and is upgrade owner; polling still carries all
+ * packets, a GET ends within 100 ms.
+ *
+ * WEBSOCKET: the sidecar that owns the generation is the only sender.
+ *
+ * CLOSED: final. No unit of this session commits any more.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,6 @@
 /*
- * The index: target -> members, each with the position of its link, so that joining, leaving and ending are O(1) a room.
+ * The index: target -> members, each with the position of its link, so that joining,
+ * leaving and ending are O(1) a room.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,7 +27,8 @@ struct sub_link {
     size_t pos; /* in target->members */
 };
 
-struct sockets { /* those that a control row concerns, collected before the index changes */
+struct sockets { /* those that a control row concerns, collected before the index changes
+                  */
     struct sub_socket **p;
     size_t n, cap;
 };
@@ -95,7 +97,8 @@ link_remove_key(struct adapter *a, struct sub_socket *k, int64_t key)
 /* ---- sockets ---- */
 
 struct sub_socket *
-adapter_socket_add(struct adapter *a, struct sub *s, int64_t socket_id, const struct nsp *nsp, struct str sio_id)
+adapter_socket_add(struct adapter *a, struct sub *s, int64_t socket_id,
+                   const struct nsp *nsp, struct str sio_id)
 {
     struct sub_socket *k = sub_socket_find(s, socket_id);
     if (k != NULL)
@@ -147,9 +150,11 @@ sub_socket_find(const struct sub *s, int64_t socket_id)
 /* ---- subscribers ---- */
 
 void
-adapter_init(struct adapter *a, int64_t process_id, int64_t epoch, const struct nsp *(*nsp_of)(void *arg, int64_t nsp_id), void *arg)
+adapter_init(struct adapter *a, int64_t process_id, int64_t epoch,
+             const struct nsp *(*nsp_of)(void *arg, int64_t nsp_id), void *arg)
 {
-    *a = (struct adapter){.process_id = process_id, .epoch = epoch, .nsp_of = nsp_of, .arg = arg};
+    *a = (struct adapter){
+        .process_id = process_id, .epoch = epoch, .nsp_of = nsp_of, .arg = arg};
 }
 
 void
@@ -214,7 +219,9 @@ is_due(const struct adapter *a, struct sub_socket *k, const struct store_packet 
 static void
 deliver(struct adapter *a, struct sub *s, struct store_packet *p)
 {
-    s->ops->on_event(s, p, wire_frames(p, a->row_nsp != NULL ? a->row_nsp->name : STR("/"), s->form, a->epoch));
+    s->ops->on_event(s, p,
+                     wire_frames(p, a->row_nsp != NULL ? a->row_nsp->name : STR("/"),
+                                 s->form, a->epoch));
 }
 
 static void
@@ -227,7 +234,8 @@ collect(struct sockets *list, struct sub_socket *k)
     list->p[list->n++] = k;
 }
 
-/* All sockets that one target names and that are due the row: delivered, or collected into `list` (control rows). */
+/* All sockets that one target names and that are due the row: delivered, or collected
+ * into `list` (control rows). */
 static void
 reach(struct adapter *a, int64_t key, struct store_packet *p, struct sockets *list)
 {
@@ -288,10 +296,11 @@ apply_connect(struct adapter *a, struct sub *s, struct store_packet *p)
     struct str literal;
     struct buf id;
     buf_init(&id);
-    if (nsp != NULL && sio_json_member(p->body, "sid", &kind, &literal) == RC_OK && kind == SIO_JSON_STRING &&
-        sio_json_unquote(literal, &id) == RC_OK) {
+    if (nsp != NULL && sio_json_member(p->body, "sid", &kind, &literal) == RC_OK &&
+        kind == SIO_JSON_STRING && sio_json_unquote(literal, &id) == RC_OK) {
         struct sub_socket *k = adapter_socket_add(a, s, p->socket_id, nsp, buf_str(&id));
-        for (size_t i = 0; i < p->n_to_keys; i++) /* recovered: its rooms are in the row */
+        for (size_t i = 0; i < p->n_to_keys;
+             i++) /* recovered: its rooms are in the row */
             adapter_join(a, k, p->to_keys[i] / 4);
     }
     buf_fini(&id);

@@ -1,5 +1,6 @@
 /*
- * Running handlers, and what they may ask about their caller. Verbs are in verbs.c, reads of others in fetch.c.
+ * Running handlers, and what they may ask about their caller. Verbs are in verbs.c, reads
+ * of others in fetch.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -53,7 +54,8 @@ call_lend_str(struct app_call *c, struct str s)
 static void
 call_init(struct app_call *c, struct work *w, struct work_socket *k, enum call_kind kind)
 {
-    *c = (struct app_call){.w = w, .k = k, .kind = kind, .nsp_name = k ? k->nsp_name : "/"};
+    *c = (struct app_call){
+        .w = w, .k = k, .kind = kind, .nsp_name = k ? k->nsp_name : "/"};
     c->answers_end = &c->answers;
 }
 
@@ -90,7 +92,8 @@ call_fini(struct app_call *c)
     free(c->error_text);
 }
 
-/* Runs one handler. Where it fails, what it added to the unit is taken back, and it is logged once. */
+/* Runs one handler. Where it fails, what it added to the unit is taken back, and it is
+ * logged once. */
 static void
 run(struct app_call *c, app_fn *fn, const char *what)
 {
@@ -102,7 +105,8 @@ run(struct app_call *c, app_fn *fn, const char *what)
     fn(c);
     int64_t took_us = clock_now_us() - start_us;
     if (took_us > SLOW_US)
-        log_warn("app", "handler.slow", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name), LOG_I("ms", took_us / 1000));
+        log_warn("app", "handler.slow", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name),
+                 LOG_I("ms", took_us / 1000));
     if (c->error == RC_OK)
         return;
     if (w->u != NULL)
@@ -110,8 +114,8 @@ run(struct app_call *c, app_fn *fn, const char *what)
     while (w->n_direct > n_direct)
         store_packet_unref(w->direct[--w->n_direct].p);
     w->close_reason = close_reason;
-    log_error("app", "handler.failed", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name), LOG_Z("code", rc_text(c->error)),
-              LOG_Z("error", c->error_text));
+    log_error("app", "handler.failed", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name),
+              LOG_Z("code", rc_text(c->error)), LOG_Z("error", c->error_text));
 }
 
 /* ---- entry points ---- */
@@ -126,12 +130,14 @@ call_event(struct work *w, struct work_socket *k, const struct call_event *ev)
     c.ev = ev;
     c.has_ack = ev->has_ack_id;
     c.ack_id = ev->ack_id;
-    for (const struct app_handler *h = k->app->use_packet; h != NULL && !c.is_refused && c.error == RC_OK; h = h->next)
+    for (const struct app_handler *h = k->app->use_packet;
+         h != NULL && !c.is_refused && c.error == RC_OK; h = h->next)
         run(&c, h->fn, "packet middleware");
     c.kind = CALL_EVENT;
     if (!c.is_refused && c.error == RC_OK && k->app->on_event != NULL) {
         const char *name = app_event(&c);
-        const struct app_handler *h = app_handler_find(k->app->on_event, str_of(name), true);
+        const struct app_handler *h =
+            app_handler_find(k->app->on_event, str_of(name), true);
         if (h != NULL)
             run(&c, h->fn, h->name ? h->name : "any event");
     }
@@ -152,7 +158,8 @@ call_connect(struct work *w, struct work_socket *k)
 void
 call_disconnect(struct work *w, struct work_socket *k, struct str reason)
 {
-    for (const struct app_handler *h = k->app ? k->app->on_disconnect : NULL; h != NULL; h = h->next) {
+    for (const struct app_handler *h = k->app ? k->app->on_disconnect : NULL; h != NULL;
+         h = h->next) {
         struct app_call c;
         call_init(&c, w, k, CALL_DISCONNECT);
         c.reason = reason;
@@ -162,7 +169,8 @@ call_disconnect(struct work *w, struct work_socket *k, struct str reason)
 }
 
 enum call_verdict
-call_middleware(struct work *w, struct work_socket *k, app_fn *fn, size_t number, char **message, char **data_json)
+call_middleware(struct work *w, struct work_socket *k, app_fn *fn, size_t number,
+                char **message, char **data_json)
 {
     struct app_call c;
     call_init(&c, w, k, CALL_MIDDLEWARE);
@@ -188,15 +196,18 @@ call_later(struct work *w, struct work_socket *k, const struct call_later *l)
     c.ask_seq = l->ask_seq;
     later_unwrap(&c, l->wrapper);
     const struct app_nsp *nsp = app_registry_find(&w->e->app, str_of(c.nsp_name));
-    const struct app_handler *h = nsp ? app_handler_find(nsp->on_later, str_of(l->name), false) : NULL;
+    const struct app_handler *h =
+        nsp ? app_handler_find(nsp->on_later, str_of(l->name), false) : NULL;
     if (h == NULL) {
-        log_error("app", "later.unknown", LOG_Z("name", l->name), LOG_Z("nsp", c.nsp_name));
+        log_error("app", "later.unknown", LOG_Z("name", l->name),
+                  LOG_Z("nsp", c.nsp_name));
     } else {
         run(&c, h->fn, h->name);
         if (c.is_connecting && c.error == RC_OK && c.is_accepted)
             connect_resume(w, c.k, c.number + 1);
         else if (c.is_connecting && (c.error != RC_OK || c.is_refused))
-            connect_error(w, c.nsp_name, c.is_refused ? c.refusal : "Internal error", c.refusal_data);
+            connect_error(w, c.nsp_name, c.is_refused ? c.refusal : "Internal error",
+                          c.refusal_data);
     }
     call_fini(&c);
 }
@@ -241,11 +252,13 @@ app_is_recovered(struct app_call *c)
     struct store_socket s;
     if (c->k != NULL && c->k->recovery != NULL)
         return true;
-    return c->k != NULL && c->k->socket_id > 0 && store_read_socket(c->w->e->store, c->k->socket_id, &s) == RC_OK &&
+    return c->k != NULL && c->k->socket_id > 0 &&
+           store_read_socket(c->w->e->store, c->k->socket_id, &s) == RC_OK &&
            s.is_recovered;
 }
 
-/* Reads on the loop fail only while the WAL-index is being written: some nanoseconds, unless its writer was killed in it. */
+/* Reads on the loop fail only while the WAL-index is being written: some nanoseconds,
+ * unless its writer was killed in it. */
 static enum rc
 read_socket(struct app_call *c, struct store_socket *s)
 {
@@ -307,7 +320,8 @@ load_handshake(struct app_call *c)
     struct str json, remote;
     if (c->handshake != NULL)
         return;
-    if (c->w->session_id != 0 && store_read_handshake(c->w->e->store, c->w->session_id, &json, &remote) == RC_OK) {
+    if (c->w->session_id != 0 &&
+        store_read_handshake(c->w->e->store, c->w->session_id, &json, &remote) == RC_OK) {
         c->handshake = parse(json);
         c->remote = call_lend_str(c, remote);
     }
@@ -350,7 +364,8 @@ app_header(struct app_call *c, const char *name)
     for (char *p = lower; *p != '\0'; p++)
         if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p + ('a' - 'A'));
-    return json_string_value(json_object_get(json_object_get(c->handshake, "headers"), lower));
+    return json_string_value(
+        json_object_get(json_object_get(c->handshake, "headers"), lower));
 }
 
 /* ---- arguments ---- */
@@ -432,7 +447,8 @@ bool
 app_arg_num(struct app_call *c, size_t i, double *v)
 {
     struct str value;
-    if (!arg(c, i, &value) || (value.p[0] != '-' && (value.p[0] < '0' || value.p[0] > '9')) || value.len > 400)
+    if (!arg(c, i, &value) ||
+        (value.p[0] != '-' && (value.p[0] < '0' || value.p[0] > '9')) || value.len > 400)
         return false;
     *v = strtod(call_lend_str(c, value), NULL);
     return isfinite(*v);
@@ -469,7 +485,8 @@ app_arg_bytes(struct app_call *c, size_t i, const void **p, size_t *len)
     if (!arg(c, i, &value) || !sio_json_is_placeholder(value, &number))
         return false;
     size_t pos = 0;
-    for (int64_t n = 0; store_packet_attachment(c->ev->attachments, &pos, &bytes) == RC_OK; n++)
+    for (int64_t n = 0;
+         store_packet_attachment(c->ev->attachments, &pos, &bytes) == RC_OK; n++)
         if (n == number) {
             *p = bytes.p;
             *len = bytes.len;

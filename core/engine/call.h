@@ -1,5 +1,6 @@
 /*
- * One run of a handler: what `struct app_call` and `struct app_to` are. Everything that a handler borrows hangs on the call.
+ * One run of a handler: what `struct app_call` and `struct app_to` are. Everything that a
+ * handler borrows hangs on the call.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -79,7 +80,8 @@ struct app_call {
 };
 
 /* The first error sticks. */
-__attribute__((format(printf, 3, 4))) void call_fail(struct app_call *c, enum rc rc, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void
+call_fail(struct app_call *c, enum rc rc, const char *fmt, ...);
 void *call_lend(struct app_call *c, size_t n); /* zeroed; freed with the call */
 char *call_lend_str(struct app_call *c, struct str s);
 /* Splits the event's arguments once. */
@@ -99,17 +101,22 @@ struct body {
 };
 void body_init(struct body *b);
 void body_fini(struct body *b);
-void body_add(struct body *b, struct str json);         /* an item without placeholders of its own */
-void body_add_binary(struct body *b, struct str bytes); /* a placeholder and its attachment */
-/* Items that came from a client: placeholders are numbered anew, their attachments come along. */
+void
+body_add(struct body *b, struct str json); /* an item without placeholders of its own */
+void
+body_add_binary(struct body *b, struct str bytes); /* a placeholder and its attachment */
+/* Items that came from a client: placeholders are numbered anew, their attachments come
+ * along. */
 void body_relay(struct body *b, struct str items, struct str attachments);
 /* fmt as in app.h; RC_INVALID for an unknown letter or an unencodable value. */
-MUST_CHECK enum rc body_format(struct app_call *c, struct body *b, const char *fmt, va_list args);
+MUST_CHECK enum rc
+body_format(struct app_call *c, struct body *b, const char *fmt, va_list args);
 /* Closes the array. `event`: which of the two kinds a packet of these arguments is. */
 struct store_packet *body_packet(struct body *b, bool is_ack);
 
 /* ---- later.c ---- */
-/* The wrapper of a continuation (owned by the caller, free()). `state` is taken, may be NULL. */
+/* The wrapper of a continuation (owned by the caller, free()). `state` is taken, may be
+ * NULL. */
 char *later_wrap(struct app_call *c, json_t *state);
 /* Fills in the call what the wrapper holds. */
 void later_unwrap(struct app_call *c, const json_t *wrapper);

@@ -1,8 +1,9 @@
 /*
- * Joining a namespace (socketio.md 1.7): middleware in order, then the socket, its CONNECT reply and on_connect in one unit.
+ * Joining a namespace (socketio.md 1.7): middleware in order, then the socket, its
+ * CONNECT reply and on_connect in one unit.
  *
- * What middleware wants for the socket that is not there yet (data, user, rooms) is kept with the work_socket and done when
- * it is accepted.
+ * What middleware wants for the socket that is not there yet (data, user, rooms) is kept
+ * with the work_socket and done when it is accepted.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,11 +15,13 @@
 #include "core/sio/json.h"
 
 void
-connect_error(struct work *w, const char *nsp_name, const char *message, const char *data_json)
+connect_error(struct work *w, const char *nsp_name, const char *message,
+              const char *data_json)
 {
     struct buf b;
     buf_init(&b);
-    if (strcmp(nsp_name, "/") != 0) { /* the namespace may not exist, so its name travels in the body of the row */
+    if (strcmp(nsp_name, "/") !=
+        0) { /* the namespace may not exist, so its name travels in the body of the row */
         buf_append_z(&b, nsp_name);
         buf_append_c(&b, ',');
     }
@@ -35,7 +38,8 @@ connect_error(struct work *w, const char *nsp_name, const char *message, const c
         }
         buf_append_c(&b, '}');
     }
-    struct store_packet *p = store_packet_create(STORE_CONNECT_ERROR, buf_str(&b), STR_NONE);
+    struct store_packet *p =
+        store_packet_create(STORE_CONNECT_ERROR, buf_str(&b), STR_NONE);
     buf_fini(&b);
     work_send_session(w, NULL, p);
 }
@@ -168,36 +172,41 @@ auth_text(const struct work_socket *k, const char *name, struct buf *out)
 {
     enum sio_json_kind kind;
     struct str value;
-    return sio_json_member(str_of(k->auth), name, &kind, &value) == RC_OK && kind == SIO_JSON_STRING &&
-           sio_json_unquote(value, out) == RC_OK;
+    return sio_json_member(str_of(k->auth), name, &kind, &value) == RC_OK &&
+           kind == SIO_JSON_STRING && sio_json_unquote(value, out) == RC_OK;
 }
 
-/* The last offset that the client saw: "<epoch>.<seq>"; without one, or with one older than its CONNECT, that CONNECT
- * counts (design 7). False: of another epoch, or nonsense. */
+/* The last offset that the client saw: "<epoch>.<seq>"; without one, or with one older
+ * than its CONNECT, that CONNECT counts (design 7). False: of another epoch, or nonsense.
+ */
 static bool
-offset_of(const struct work *w, struct str text, const struct store_recovery *r, int64_t *seq)
+offset_of(const struct work *w, struct str text, const struct store_recovery *r,
+          int64_t *seq)
 {
     size_t dot = str_index(text, '.');
     int64_t epoch;
     if (text.len > 0 &&
         (str_to_int(str_slice(text, 0, dot), 0, INT64_MAX, &epoch) != RC_OK ||
-         str_to_int(str_slice(text, dot + 1, text.len), 0, INT64_MAX, seq) != RC_OK || epoch != store_epoch(w->e->store)))
+         str_to_int(str_slice(text, dot + 1, text.len), 0, INT64_MAX, seq) != RC_OK ||
+         epoch != store_epoch(w->e->store)))
         return false;
     if (text.len == 0 || *seq < r->first_seq)
         *seq = r->first_seq;
     return *seq >= r->horizon_seq && *seq <= store_last_seq(w->e->store);
 }
 
-/* Does this CONNECT bring back a socket that was lost (socketio.md 1.10)? Then `k` becomes it. */
+/* Does this CONNECT bring back a socket that was lost (socketio.md 1.10)? Then `k`
+ * becomes it. */
 static bool
 recovery_find(struct work *w, struct work_socket *k)
 {
     struct store_recovery r;
     struct buf pid = {0}, offset = {0};
     int64_t seq = 0;
-    bool is_found = w->e->cfg->recovery_ms > 0 && w->protocol == 4 && auth_text(k, "pid", &pid) && pid.len > 0 &&
-                    store_read_recovery(w->e->store, buf_str(&pid), &r) == RC_OK && str_eqz(r.nsp, k->nsp_name) &&
-                    r.session_id != w->session_id &&
+    bool is_found = w->e->cfg->recovery_ms > 0 && w->protocol == 4 &&
+                    auth_text(k, "pid", &pid) && pid.len > 0 &&
+                    store_read_recovery(w->e->store, buf_str(&pid), &r) == RC_OK &&
+                    str_eqz(r.nsp, k->nsp_name) && r.session_id != w->session_id &&
                     (!r.is_lost || r.gone_ms + w->e->cfg->recovery_ms > w->now_ms);
     if (is_found) {
         (void)auth_text(k, "offset", &offset);
@@ -207,7 +216,8 @@ recovery_find(struct work *w, struct work_socket *k)
         free(k->sio_id);
         k->sio_id = str_dup(r.sio_id);
         k->recovery = xcalloc(1, sizeof *k->recovery);
-        *k->recovery = (struct recovery){r.socket_id, r.session_id, seq, str_dup(buf_str(&pid))};
+        *k->recovery =
+            (struct recovery){r.socket_id, r.session_id, seq, str_dup(buf_str(&pid))};
     }
     buf_fini(&pid);
     buf_fini(&offset);

@@ -1,6 +1,7 @@
 /*
- * The process: store, application, loop. Each loop turn: what came in is handled, then (engine_turn, before the loop
- * sleeps) what was put off, the deadlines, and ONE hand-over of all units to the store thread.
+ * The process: store, application, loop. Each loop turn: what came in is handled, then
+ * (engine_turn, before the loop sleeps) what was put off, the deadlines, and ONE
+ * hand-over of all units to the store thread.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,7 +13,8 @@
 #include "core/base/log.h"
 #include "core/engine/internal.h"
 
-#define SLOW_US 500000 /* a wait for the write lock after which the sweeper skips a round */
+#define SLOW_US                                                                          \
+    500000 /* a wait for the write lock after which the sweeper skips a round */
 #define DRAIN_MAX_MS 5000
 #define RETRY_MS 1
 
@@ -47,12 +49,16 @@ engine_later_cancel(struct engine *e, struct later *l)
 static void
 run_later(struct engine *e)
 {
-    struct later *last = e->later_end == &e->later ? NULL : (struct later *)((char *)e->later_end - offsetof(struct later, next));
+    struct later *last =
+        e->later_end == &e->later
+            ? NULL
+            : (struct later *)((char *)e->later_end - offsetof(struct later, next));
     while (e->later != NULL) {
         struct later *l = e->later;
         engine_later_cancel(e, l);
         bool is_last = l == last;
-        l->fn(l); /* may free l, and may put itself off again: then it waits for the next turn */
+        l->fn(l); /* may free l, and may put itself off again: then it waits for the next
+                     turn */
         if (is_last)
             return;
     }
@@ -80,7 +86,8 @@ on_unit(void *arg, const struct store_result *r)
     if (p->on_done != NULL)
         p->on_done(p->arg, r);
     else if (r->rc != RC_OK && r->rc != RC_CONFLICT)
-        log_error("engine", "unit.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        log_error("engine", "unit.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
     free(p);
 }
 
@@ -115,7 +122,8 @@ static void
 on_horizon(void *arg)
 {
     struct engine *e = arg;
-    log_error("engine", "horizon.passed", LOG_Z("what", "the log was pruned beyond this process; its sessions end"));
+    log_error("engine", "horizon.passed",
+              LOG_Z("what", "the log was pruned beyond this process; its sessions end"));
     ring_reset(&e->ring, store_last_seq(e->store));
     size_t i = 0;
     int64_t session_id;
@@ -134,7 +142,8 @@ engine_nsp(struct engine *e, int64_t nsp_id)
         return n;
     enum rc rc = store_read_nsp_name(e->store, nsp_id, &name);
     if (rc != RC_OK) {
-        log_error("engine", "nsp.unknown", LOG_I("nsp", nsp_id), LOG_Z("code", rc_text(rc)));
+        log_error("engine", "nsp.unknown", LOG_I("nsp", nsp_id),
+                  LOG_Z("code", rc_text(rc)));
         return NULL;
     }
     n = xcalloc(1, sizeof *n);
@@ -184,13 +193,15 @@ set_timer(struct engine *e)
         return;
     }
     uv_update_time(e->loop);
-    uv_timer_start(&e->timer, on_uv_timer, next_ms > now_ms ? (uint64_t)(next_ms - now_ms) : 0, 0);
+    uv_timer_start(&e->timer, on_uv_timer,
+                   next_ms > now_ms ? (uint64_t)(next_ms - now_ms) : 0, 0);
 }
 
 static void
 check_drained(struct engine *e)
 {
-    if (!e->is_draining || e->on_drained == NULL || e->https != NULL || e->conns != NULL || e->n_units > 0 ||
+    if (!e->is_draining || e->on_drained == NULL || e->https != NULL ||
+        e->conns != NULL || e->n_units > 0 ||
         timers_next_ms(&e->timers) <= clock_now_ms())
         return;
     void (*on_drained)(void *arg) = e->on_drained;
@@ -212,7 +223,8 @@ static void
 on_uv_timer(uv_timer_t *t)
 {
     struct engine *e = t->data;
-    e->timer_ms = INT64_MAX; /* engine_turn, before the loop sleeps again, runs what is due */
+    e->timer_ms =
+        INT64_MAX; /* engine_turn, before the loop sleeps again, runs what is due */
 }
 
 static void
@@ -238,9 +250,11 @@ load_app(struct engine *e, struct buf *err)
     enum rc rc = RC_OK;
     if (e->cfg->app[0] != '\0')
         rc = app_registry_load(&e->app, e->cfg->app, err);
-    for (const struct app_sql_text *s = e->app.schemas; s != NULL && rc == RC_OK; s = s->next)
+    for (const struct app_sql_text *s = e->app.schemas; s != NULL && rc == RC_OK;
+         s = s->next)
         rc = store_app_migrate(e->store, s->version, s->sql, err);
-    for (const struct app_sql_text *s = e->app.statements; s != NULL && rc == RC_OK; s = s->next)
+    for (const struct app_sql_text *s = e->app.statements; s != NULL && rc == RC_OK;
+         s = s->next)
         rc = store_app_add(e->store, s->name, s->sql, err);
     for (const struct app_nsp *n = e->app.nsps; n != NULL && rc == RC_OK; n = n->next)
         if (!n->is_pattern)
@@ -258,8 +272,10 @@ static void
 load_ring(struct engine *e)
 {
     int64_t to = store_last_seq(e->store), from = to - e->cfg->ring_rows, last;
-    ring_init(&e->ring, (size_t)e->cfg->ring_rows, (size_t)e->cfg->ring_bytes, from > 0 ? from : 0);
-    if (store_read_log(e->store, from > 0 ? from : 0, to, (size_t)e->cfg->ring_rows, on_ring_row, &e->ring, &last) != RC_OK)
+    ring_init(&e->ring, (size_t)e->cfg->ring_rows, (size_t)e->cfg->ring_bytes,
+              from > 0 ? from : 0);
+    if (store_read_log(e->store, from > 0 ? from : 0, to, (size_t)e->cfg->ring_rows,
+                       on_ring_row, &e->ring, &last) != RC_OK)
         ring_reset(&e->ring, to);
     e->ring.last_seq = to;
 }
@@ -267,8 +283,9 @@ load_ring(struct engine *e)
 enum rc
 engine_open(struct engine **out, const struct engine_options *o, struct buf *err)
 {
-    static const enum store_front fronts[] = {
-        [ENGINE_FCGI] = STORE_FRONT_FCGI, [ENGINE_CGI] = STORE_FRONT_CGI, [ENGINE_WS] = STORE_FRONT_WS};
+    static const enum store_front fronts[] = {[ENGINE_FCGI] = STORE_FRONT_FCGI,
+                                              [ENGINE_CGI] = STORE_FRONT_CGI,
+                                              [ENGINE_WS] = STORE_FRONT_WS};
     struct engine *e = xcalloc(1, sizeof *e);
     e->cfg = o->cfg;
     e->front = o->front;
@@ -277,7 +294,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     e->later_end = &e->later;
     e->timer_ms = INT64_MAX;
     app_registry_init(&e->app);
-    struct store_options so = {.cfg = o->cfg, .front = fronts[o->front], .address = o->address};
+    struct store_options so = {
+        .cfg = o->cfg, .front = fronts[o->front], .address = o->address};
     struct store_hooks hooks = {e, on_packet, on_horizon};
     enum rc rc = store_open(&e->store, &so, &hooks, err);
     if (rc != RC_OK)
@@ -285,7 +303,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     rc = load_app(e, err);
     if (rc != RC_OK)
         goto fail_app;
-    adapter_init(&e->adapter, store_process_id(e->store), store_epoch(e->store), nsp_of, e);
+    adapter_init(&e->adapter, store_process_id(e->store), store_epoch(e->store), nsp_of,
+                 e);
     load_ring(e);
     uv_poll_init(e->loop, &e->store_poll, store_fd(e->store));
     uv_prepare_init(e->loop, &e->prepare);
@@ -294,7 +313,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     uv_poll_start(&e->store_poll, UV_READABLE, on_store);
     uv_prepare_start(&e->prepare, on_prepare);
     sweep_start(e);
-    log_info("engine", "process.open", LOG_I("process", store_process_id(e->store)), LOG_Z("address", o->address));
+    log_info("engine", "process.open", LOG_I("process", store_process_id(e->store)),
+             LOG_Z("address", o->address));
     *out = e;
     return RC_OK;
 fail_app:
@@ -310,7 +330,8 @@ fail_store:
 static void
 on_drain_end(struct timer *t)
 {
-    struct engine *e = (struct engine *)((char *)t - offsetof(struct engine, drain_timer));
+    struct engine *e =
+        (struct engine *)((char *)t - offsetof(struct engine, drain_timer));
     log_warn("engine", "drain.late", LOG_I("units", (int64_t)e->n_units));
     void (*on_drained)(void *arg) = e->on_drained;
     e->on_drained = NULL;
@@ -340,7 +361,8 @@ engine_drain(struct engine *e, void (*on_drained)(void *arg), void *arg)
 bool
 engine_is_idle(const struct engine *e)
 {
-    return e->https == NULL && e->conns == NULL && e->n_units == 0 && timers_next_ms(&e->timers) > clock_now_ms();
+    return e->https == NULL && e->conns == NULL && e->n_units == 0 &&
+           timers_next_ms(&e->timers) > clock_now_ms();
 }
 
 static void

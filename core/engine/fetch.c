@@ -1,5 +1,6 @@
 /*
- * Reads of handlers: the committed state, as of the fence; of the own socket with the unit's own effects.
+ * Reads of handlers: the committed state, as of the fence; of the own socket with the
+ * unit's own effects.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,7 +21,8 @@ on_name(void *arg, struct str name)
 static int
 compare_names(const void *a, const void *b)
 {
-    return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
+    return strcmp(json_string_value(*(json_t *const *)a),
+                  json_string_value(*(json_t *const *)b));
 }
 
 static json_t *
@@ -89,9 +91,12 @@ on_fetched(void *arg, const struct store_socket *s)
     if (f->list == NULL)
         return;
     json_t *o = json_object();
-    json_t *data = s->data.len > 0 ? json_loadb(s->data.p, s->data.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *data = s->data.len > 0 ? json_loadb(s->data.p, s->data.len,
+                                                JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL)
+                                   : NULL;
     json_object_set_new(o, "id", json_stringn(s->sio_id.p, s->sio_id.len));
-    json_object_set_new(o, "user", s->user.len > 0 ? json_stringn(s->user.p, s->user.len) : json_null());
+    json_object_set_new(
+        o, "user", s->user.len > 0 ? json_stringn(s->user.p, s->user.len) : json_null());
     json_object_set_new(o, "rooms", json_array());
     json_object_set_new(o, "data", data ? data : json_null());
     json_array_append_new(f->list, o);
@@ -138,7 +143,8 @@ app_count(struct app_to *t)
 
 /* Values of fmt; strings are borrowed from the arguments or lent by the call. */
 static bool
-values(struct app_call *c, const char *verb, const char *fmt, va_list args, struct store_value *v, size_t *n)
+values(struct app_call *c, const char *verb, const char *fmt, va_list args,
+       struct store_value *v, size_t *n)
 {
     for (*n = 0; *fmt != '\0' && *n < VALUES_MAX; fmt++, (*n)++) {
         struct store_value *x = &v[*n];

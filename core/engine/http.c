@@ -1,5 +1,6 @@
 /*
- * HTTP requests of Engine.IO: what can be said without the session (socketio.md 1.2), the handshake, and the answers.
+ * HTTP requests of Engine.IO: what can be said without the session (socketio.md 1.2), the
+ * handshake, and the answers.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -45,7 +46,8 @@ http_free(struct engine_http *h)
 }
 
 void
-http_answer(struct engine_http *h, int status, const char *type, struct str body, bool can_compress)
+http_answer(struct engine_http *h, int status, const char *type, struct str body,
+            bool can_compress)
 {
     struct buf script;
     buf_init(&script);
@@ -88,7 +90,8 @@ http_answer_empty(struct engine_http *h, int status)
 
 /* ---- handshake ---- */
 
-/* Revision 3: the session joins `/` by itself; its reply is in the answer to the next GET. */
+/* Revision 3: the session joins `/` by itself; its reply is in the answer to the next
+ * GET. */
 static void
 join_main(struct engine *e, int64_t session_id, const char *eio_sid)
 {
@@ -119,7 +122,8 @@ on_session(void *arg, const struct store_result *r)
     if (r->rc == RC_OK && h->request.protocol == 3)
         join_main(e, r->lease.session_id, h->eio_sid);
     if (r->rc != RC_OK) {
-        log_error("engine", "handshake.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        log_error("engine", "handshake.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
         http_answer_empty(h, 503);
         return;
     }
@@ -128,7 +132,8 @@ on_session(void *arg, const struct store_result *r)
     buf_init(&payload);
     struct eio_open o = {
         .eio_sid = h->eio_sid,
-        .can_upgrade = e->cfg->is_websocket && h->jsonp == NULL && store_has_sidecar(e->store),
+        .can_upgrade =
+            e->cfg->is_websocket && h->jsonp == NULL && store_has_sidecar(e->store),
         .ping_interval_ms = e->cfg->ping_interval_ms,
         .ping_timeout_ms = e->cfg->ping_timeout_ms,
         .max_payload_bytes = e->cfg->max_payload_bytes,
@@ -139,17 +144,19 @@ on_session(void *arg, const struct store_result *r)
     if (e->cfg->cookie[0] != '\0') {
         /* cookie = NAME[; attribute]…: the id is put after the name */
         const char *attributes = strchr(e->cfg->cookie, ';');
-        int name_len = attributes ? (int)(attributes - e->cfg->cookie) : (int)strlen(e->cfg->cookie);
+        int name_len =
+            attributes ? (int)(attributes - e->cfg->cookie) : (int)strlen(e->cfg->cookie);
         struct buf headers;
         buf_init(&headers);
         buf_append_z(&headers, h->headers);
-        buf_append_f(&headers, "Set-Cookie: %.*s=%s%s\r\n", name_len, e->cfg->cookie, h->eio_sid,
+        buf_append_f(&headers, "Set-Cookie: %.*s=%s%s\r\n", name_len, e->cfg->cookie,
+                     h->eio_sid,
                      attributes ? attributes : "; Path=/; HttpOnly; SameSite=Lax");
         free(h->headers);
         h->headers = buf_take(&headers, NULL);
     }
-    log_info("engine", "session.open", LOG_I("session", r->lease.session_id), LOG_Z("transport", "polling"),
-             LOG_I("protocol", h->request.protocol));
+    log_info("engine", "session.open", LOG_I("session", r->lease.session_id),
+             LOG_Z("transport", "polling"), LOG_I("protocol", h->request.protocol));
     http_answer(h, 200, TEXT_PLAIN, buf_str(&payload), true);
     buf_fini(&open);
     buf_fini(&payload);
@@ -209,14 +216,17 @@ is_internet_explorer(struct str agent)
 
 /* The checks in the order of the reference; EIO_E_NONE: go on. */
 static enum eio_error
-check(const struct engine *e, const struct engine_request *r, const struct eio_request *q, bool is_origin_ok)
+check(const struct engine *e, const struct engine_request *r, const struct eio_request *q,
+      bool is_origin_ok)
 {
-    if (!q->has_transport || (q->transport == EIO_POLLING ? !e->cfg->is_polling : !e->cfg->is_websocket))
+    if (!q->has_transport ||
+        (q->transport == EIO_POLLING ? !e->cfg->is_polling : !e->cfg->is_websocket))
         return EIO_E_TRANSPORT_UNKNOWN; /* EIO-TRANSPORT */
     if (has_bad_bytes(engine_header_get(r, "origin")))
         return EIO_E_BAD_REQUEST; /* EIO-ORIGIN-BYTES */
     if (q->has_eio_sid)
-        return q->transport == EIO_WEBSOCKET ? EIO_E_BAD_REQUEST : EIO_E_NONE; /* EIO-TRANSPORT-MISMATCH */
+        return q->transport == EIO_WEBSOCKET ? EIO_E_BAD_REQUEST
+                                             : EIO_E_NONE; /* EIO-TRANSPORT-MISMATCH */
     if (!str_eqz(r->method, "GET"))
         return EIO_E_BAD_HANDSHAKE_METHOD; /* EIO-METHOD */
     if (q->transport == EIO_WEBSOCKET)
@@ -229,12 +239,14 @@ check(const struct engine *e, const struct engine_request *r, const struct eio_r
 }
 
 static void
-route(struct engine_http *h, const struct engine_request *r, const struct eio_param *params, size_t n_params)
+route(struct engine_http *h, const struct engine_request *r,
+      const struct eio_param *params, size_t n_params)
 {
     h->is_post = str_eqz(r->method, "POST");
     h->is_odd = !h->is_post && !str_eqz(r->method, "GET");
     if (h->request.has_eio_sid) {
-        size_t len = h->request.eio_sid.len < sizeof h->eio_sid ? h->request.eio_sid.len : sizeof h->eio_sid - 1;
+        size_t len = h->request.eio_sid.len < sizeof h->eio_sid ? h->request.eio_sid.len
+                                                                : sizeof h->eio_sid - 1;
         memcpy(h->eio_sid, h->request.eio_sid.p, len);
         h->eio_sid[len] = '\0';
         if (memchr(h->eio_sid, '\0', len) != NULL || len != h->request.eio_sid.len)
@@ -262,7 +274,8 @@ answer_options(struct engine_http *h, const struct engine_request *r, struct buf
 }
 
 struct engine_http *
-engine_http_begin(struct engine *e, const struct engine_request *r, engine_answer_fn *answer, void *arg)
+engine_http_begin(struct engine *e, const struct engine_request *r,
+                  engine_answer_fn *answer, void *arg)
 {
     struct engine_http *h = xcalloc(1, sizeof *h);
     struct buf scratch, headers;
@@ -282,7 +295,8 @@ engine_http_begin(struct engine *e, const struct engine_request *r, engine_answe
     buf_append_z(&headers, e->cfg->extra_headers);
     bool is_origin_ok = origin_check(e->cfg, r, &headers);
     if (is_internet_explorer(engine_header_get(r, "user-agent")))
-        buf_append_z(&headers, "X-XSS-Protection: 0\r\n"); /* its filter would refuse our answers */
+        buf_append_z(&headers,
+                     "X-XSS-Protection: 0\r\n"); /* its filter would refuse our answers */
     h->headers = str_dup(buf_str(&headers));
     enum rc rc = eio_query_decode(r->query, &scratch, params, &n_params);
     eio_request_decode(params, rc == RC_OK ? n_params : 0, &h->request);
@@ -302,15 +316,18 @@ engine_http_begin(struct engine *e, const struct engine_request *r, engine_answe
         } else {
             route(h, r, params, n_params);
             struct store_session s;
-            /* A POST reads the post generation when it begins: who commits in between makes it an overlap (design 4.3). */
-            if (h->is_post && store_read_session(e->store, str_of(h->eio_sid), &s) == RC_OK)
+            /* A POST reads the post generation when it begins: who commits in between
+             * makes it an overlap (design 4.3). */
+            if (h->is_post &&
+                store_read_session(e->store, str_of(h->eio_sid), &s) == RC_OK)
                 h->post_gen = s.post_gen;
             else
                 h->post_gen = -1;
         }
     }
     if (h != NULL)
-        h->request.eio_sid = h->request.jsonp = h->request.transport_name = STR_NONE; /* borrowed from scratch */
+        h->request.eio_sid = h->request.jsonp = h->request.transport_name =
+            STR_NONE; /* borrowed from scratch */
     buf_fini(&scratch);
     buf_fini(&headers);
     return h;
@@ -319,7 +336,8 @@ engine_http_begin(struct engine *e, const struct engine_request *r, engine_answe
 void
 engine_http_body(struct engine_http *h, struct str body, bool is_too_big)
 {
-    if (h->is_handshake) { /* also while draining: the next request finds another process */
+    if (h->is_handshake) { /* also while draining: the next request finds another process
+                            */
         handshake(h);
     } else if (h->is_post) {
         post_body(h, body, is_too_big);

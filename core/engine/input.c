@@ -1,5 +1,6 @@
 /*
- * What a client sends: Engine.IO messages into Socket.IO packets, packets to their handlers (socketio.md 1.6).
+ * What a client sends: Engine.IO messages into Socket.IO packets, packets to their
+ * handlers (socketio.md 1.6).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,7 +14,8 @@ static void
 leave(struct work *w, struct work_socket *k)
 {
     w->changes_state = true;
-    store_unit_socket_end(work_unit(w), k->socket_id, false, str_of(sio_reason_text(SIO_R_CLIENT_NSP)), w->now_ms);
+    store_unit_socket_end(work_unit(w), k->socket_id, false,
+                          str_of(sio_reason_text(SIO_R_CLIENT_NSP)), w->now_ms);
     k->is_gone = true;
 }
 
@@ -56,7 +58,8 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
     case SIO_ACK:
     case SIO_BINARY_ACK:
         if (p->has_ack_id)
-            store_unit_answer(work_unit(w), p->ack_id, k->socket_id, p->args, attachments);
+            store_unit_answer(work_unit(w), p->ack_id, k->socket_id, p->args,
+                              attachments);
         return;
     case SIO_DISCONNECT:
         leave(w, k);
@@ -71,7 +74,8 @@ static enum rc
 decode(struct work *w, struct str text, struct sio_packet *p)
 {
     const struct cfg *cfg = w->e->cfg;
-    struct sio_limits limits = {cfg->n_attachments_max, cfg->json_depth_max, cfg->event_name_bytes_max, w->protocol == 3};
+    struct sio_limits limits = {cfg->n_attachments_max, cfg->json_depth_max,
+                                cfg->event_name_bytes_max, w->protocol == 3};
     return sio_packet_decode(text, &limits, p);
 }
 
@@ -87,7 +91,8 @@ complete(struct work *w)
     struct str a;
     while (store_packet_attachment(buf_str(&attachments), &pos, &a) == RC_OK)
         n++;
-    if (decode(w, buf_str(&text), &p) != RC_OK || sio_placeholders_check(p.body, n) != RC_OK)
+    if (decode(w, buf_str(&text), &p) != RC_OK ||
+        sio_placeholders_check(p.body, n) != RC_OK)
         work_close(w, SIO_R_FORCED_CLOSE);
     else
         packet(w, &p, buf_str(&attachments));
@@ -120,7 +125,8 @@ input_message(struct work *w, bool is_binary, struct str data)
         binary(w, data);
         return;
     }
-    if (part->n_owed > 0 || decode(w, data, &p) != RC_OK) { /* SIO-PARSE, SIO-TEXT-WHILE-OWED */
+    if (part->n_owed > 0 ||
+        decode(w, data, &p) != RC_OK) { /* SIO-PARSE, SIO-TEXT-WHILE-OWED */
         work_close(w, SIO_R_FORCED_CLOSE);
         return;
     }

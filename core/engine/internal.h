@@ -1,16 +1,23 @@
 /*
  * What the engine's files share; nobody outside core/engine includes it.
  *
- *    request ─► http.c ─► poll.c / post.c ─┐                    ┌─► adapter.c ─► polls, WebSockets
- *    message ─► ws.c ──────────────────────┼─► input.c ─► call.c │ (each row of the log)
- *    deadline ─► timer.c ─► job.c, sweep.c ┘      │             │
- *                                                 ▼             │
- *                                       work.c: one unit ─► store ─► tail (engine.c)
+ *    request  ─► http.c ─► poll.c, post.c ─┐                ┌─► adapter.c ─► polls,
+ *    message  ─► ws.c ─────────────────────┼─► input.c      │    WebSockets
+ *    deadline ─► timer.c ─► job.c, sweep.c ┘     │          │
+ *                                                ▼          │
+ *                                             call.c        │
+ *                                                ▼          │
+ *                          work.c: one unit ─► store ─► each row (engine.c)
  *
  * Invariants:
+ *
  * 1. A handler runs only after store_fence() said RC_OK in the same call.
- * 2. Nothing that a unit did is visible to anybody before its on_done (the short way excepted, work.c).
- * 3. Callbacks of the adapter only note what is to be done; index and connections change in engine_turn().
+ *
+ * 2. Nothing that a unit did is visible to anybody before its on_done (the short way
+ * excepted, work.c).
+ *
+ * 3. Callbacks of the adapter only note what is to be done; index and connections change
+ * in engine_turn().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,7 +33,8 @@
 #include "store/store.h"
 #include "store/unit.h"
 
-/* Something to be tried again when the store can be read, or at the end of this loop turn. */
+/* Something to be tried again when the store can be read, or at the end of this loop
+ * turn. */
 struct later {
     struct later *next;
     bool is_queued;
@@ -42,27 +50,28 @@ struct engine {
     struct adapter adapter;
     struct ring ring;
     struct timers timers;
-    struct map nsps;          /* nsp_id -> struct nsp */
-    struct map jobs;          /* job_id -> struct job */
+    struct map nsps;           /* nsp_id -> struct nsp */
+    struct map jobs;           /* job_id -> struct job */
     struct engine_http *https; /* all requests that wait for something */
-    struct engine_ws *conns;  /* all WebSocket connections */
+    struct engine_ws *conns;   /* all WebSocket connections */
     struct later *later, **later_end;
-    struct later wake;        /* a STORE_WAKE row came: claim jobs */
+    struct later wake; /* a STORE_WAKE row came: claim jobs */
     struct timer sweep_timer;
     int64_t sweep_round;
-    bool was_slow;            /* a unit waited long for the lock: the sweeper skips a round (design 4.7) */
+    bool was_slow; /* a unit waited long for the lock: the sweeper skips a round
+                      (design 4.7) */
     bool is_draining;
     struct timer drain_timer;
     void (*on_drained)(void *arg);
     void *drained_arg;
-    size_t n_units;           /* submitted, not done */
+    size_t n_units; /* submitted, not done */
 
     uv_loop_t *loop;
     uv_poll_t store_poll;
     uv_prepare_t prepare;
     uv_timer_t timer;
-    int64_t timer_ms;         /* what `timer` is set to; INT64_MAX: stopped */
-    int n_handles;            /* engine_close: still closing */
+    int64_t timer_ms; /* what `timer` is set to; INT64_MAX: stopped */
+    int n_handles;    /* engine_close: still closing */
 };
 
 /* ---- engine.c ---- */
@@ -70,14 +79,17 @@ void engine_later(struct engine *e, struct later *l, void (*fn)(struct later *l)
 void engine_later_cancel(struct engine *e, struct later *l);
 const struct nsp *engine_nsp(struct engine *e, int64_t nsp_id);
 /* Submits; before on_done runs, the jobs that the unit created get their timers. */
-void engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
+void
+engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
 enum wire_form engine_form(const struct engine *e, int protocol);
 /* The frames of a row, borrowed from it. */
-struct frame *engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
+struct frame *
+engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
 
 /* ---- session.c: what polling and WebSocket share ---- */
-/* Reads the sockets and rooms of a session into `s` (not yet in the index) and the rows that it is due in
- * (cursor_seq, snapshot] into `out`, in order; between store_read_begin() and _end(). *cursor is where it came to. */
+/* Reads the sockets and rooms of a session into `s` (not yet in the index) and the rows
+ * that it is due in (cursor_seq, snapshot] into `out`, in order; between
+ * store_read_begin() and _end(). *cursor is where it came to. */
 struct due {
     struct store_packet **p; /* one reference each */
     size_t n, cap;
@@ -85,15 +97,19 @@ struct due {
 };
 void due_add(struct due *d, struct store_packet *p); /* takes a reference of its own */
 void due_clear(struct due *d);
-MUST_CHECK enum rc session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_seq, struct due *out);
-/* What the socket of a recovered CONNECT row (arg_id) has missed, in order (design 7). RC_NOTFOUND: the log does not reach
- * back any more: the session must end. */
-MUST_CHECK enum rc session_replay(struct engine *e, const struct store_packet *connect, struct due *out);
+MUST_CHECK enum rc session_load(struct engine *e, struct sub *s, int64_t cursor_seq,
+                                int64_t max_seq, struct due *out);
+/* What the socket of a recovered CONNECT row (arg_id) has missed, in order (design 7).
+ * RC_NOTFOUND: the log does not reach back any more: the session must end. */
+MUST_CHECK enum rc
+session_replay(struct engine *e, const struct store_packet *connect, struct due *out);
 /* Closes a session whoever holds it; its sockets' handlers follow as jobs. */
 void session_close(struct engine *e, int64_t session_id, enum sio_reason reason);
 /* The same as a step of a unit (a guard: the session is open). */
-void session_close_step(struct engine *e, struct store_unit *u, int64_t session_id, enum sio_reason reason);
-/* When a polling session dies if nothing happens: the earlier of heartbeat and connect deadline. */
+void session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
+                        enum sio_reason reason);
+/* When a polling session dies if nothing happens: the earlier of heartbeat and connect
+ * deadline. */
 int64_t session_due_ms(const struct cfg *cfg, int64_t ping_ms, int64_t connect_due_ms);
 /* Is that time over (a WebSocket's is its sidecar's business), and why it dies then. */
 bool session_is_dead(const struct store_session *s, int64_t now_ms);
@@ -101,47 +117,52 @@ enum sio_reason session_death(const struct store_session *s, int64_t now_ms);
 /* First ping after `now`; revision 3: the client pings. */
 int64_t session_ping_ms(const struct cfg *cfg, int64_t now_ms);
 /* The JSON of a handshake request, for handlers. */
-void session_handshake_encode(struct buf *b, const struct engine_request *r, const struct eio_param *params, size_t n);
+void session_handshake_encode(struct buf *b, const struct engine_request *r,
+                              const struct eio_param *params, size_t n);
 
 /* ---- http.c, poll.c, post.c ---- */
 enum http_state {
-    HTTP_BODY,      /* head seen, body awaited */
-    HTTP_BUSY,      /* a unit is with the store, or the store can't be read just now */
-    HTTP_PARKED,    /* poll: in the index, its lease is ours */
-    HTTP_ANSWERING  /* poll: answer committed soon; out of the index */
+    HTTP_BODY,     /* head seen, body awaited */
+    HTTP_BUSY,     /* a unit is with the store, or the store can't be read just now */
+    HTTP_PARKED,   /* poll: in the index, its lease is ours */
+    HTTP_ANSWERING /* poll: answer committed soon; out of the index */
 };
 struct engine_http {
     struct engine_http *next, **at;
     struct engine *e;
-    engine_answer_fn *answer; /* NULL: the peer has left; freed when its unit comes back */
+    engine_answer_fn
+        *answer; /* NULL: the peer has left; freed when its unit comes back */
     void *arg;
     enum http_state state;
-    bool is_post, is_odd;   /* POST; neither GET nor POST */
-    bool has_claim;         /* poll: the lease is ours (gen) */
+    bool is_post, is_odd; /* POST; neither GET nor POST */
+    bool has_claim;       /* poll: the lease is ours (gen) */
     struct eio_request request;
-    char eio_sid[64];       /* SECRET */
-    char *headers;          /* further answer lines (CORS, …), owned */
+    char eio_sid[64]; /* SECRET */
+    char *headers;    /* further answer lines (CORS, …), owned */
     struct store_session session;
     int64_t post_gen;
     /* post */
-    struct buf body;        /* kept only while the store can't be read */
+    struct buf body; /* kept only while the store can't be read */
     bool is_octets, is_form, is_too_big;
     bool is_handshake;
     struct engine_handshake *handshake; /* owned, until the session is made */
-    char *jsonp;            /* digits, owned; NULL: no */
+    char *jsonp;                        /* digits, owned; NULL: no */
     /* poll */
     struct sub sub;
     struct due due;
     bool is_noop, is_ping, is_close;
-    bool has_replay;        /* `due` has rows that a recovered socket missed: it goes out whole */
+    bool
+        has_replay; /* `due` has rows that a recovered socket missed: it goes out whole */
     struct timer timer;
-    int64_t parked_ms;      /* when it came */
+    int64_t parked_ms; /* when it came */
     struct later later;
     int n_tries;
 };
-void http_answer(struct engine_http *h, int status, const char *type, struct str body, bool can_compress);
+void http_answer(struct engine_http *h, int status, const char *type, struct str body,
+                 bool can_compress);
 void http_answer_error(struct engine_http *h, enum eio_error error);
-void http_answer_empty(struct engine_http *h, int status); /* no body: as the reference refuses overlaps */
+void http_answer_empty(struct engine_http *h,
+                       int status); /* no body: as the reference refuses overlaps */
 void http_free(struct engine_http *h);
 void poll_begin(struct engine_http *h);
 void poll_gone(struct engine_http *h);
@@ -149,10 +170,13 @@ void poll_drain(struct engine_http *h);
 void post_body(struct engine_http *h, struct str body, bool is_too_big);
 
 /* ---- origin.c: CORS and foreign origins (socketio.md 1.4) ---- */
-/* Appends the answer's headers for this request; false: a foreign origin is refused (foreign_origin=refuse). */
-bool origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *headers);
+/* Appends the answer's headers for this request; false: a foreign origin is refused
+ * (foreign_origin=refuse). */
+bool
+origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *headers);
 /* Is it a preflight that CORS answers? Then the headers of its 204. */
-bool origin_preflight(const struct cfg *cfg, const struct engine_request *r, struct buf *headers);
+bool origin_preflight(const struct cfg *cfg, const struct engine_request *r,
+                      struct buf *headers);
 
 /* ---- job.c ---- */
 void job_take(struct engine *e, const struct store_job *j);

@@ -1,8 +1,9 @@
 /*
- * Jobs: what is done later, exactly once in its effects (design 7). Their creator keeps the timer; jobs of the dead, and
- * those that SQL made, are claimed by whoever sees them.
+ * Jobs: what is done later, exactly once in its effects (design 7). Their creator keeps
+ * the timer; jobs of the dead, and those that SQL made, are claimed by whoever sees them.
  *
- * A job's unit deletes its row first (guard): a job that was taken over meanwhile commits nothing.
+ * A job's unit deletes its row first (guard): a job that was taken over meanwhile commits
+ * nothing.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,7 +21,8 @@ struct job {
     struct engine *e;
     struct timer timer;
     struct store_job j;
-    bool is_bare;         /* its handlers' effects could not be committed: the rest is done without them */
+    bool is_bare; /* its handlers' effects could not be committed: the rest is done
+                     without them */
 };
 
 static void
@@ -134,9 +136,11 @@ run_kick(struct job *job, struct work *w, const json_t *args)
     enum rc rc = load_socket(w, job->j.socket_id, &k, &is_open);
     if (rc != RC_OK || k == NULL)
         return rc;
-    struct store_target t = {.nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
+    struct store_target t = {
+        .nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
     store_unit_disconnect(work_unit(w), &t, str_of(sio_reason_text(SIO_R_SERVER_NSP)),
-                          json_integer_value(json_object_get(args, "close")) != 0, w->now_ms);
+                          json_integer_value(json_object_get(args, "close")) != 0,
+                          w->now_ms);
     return RC_OK;
 }
 
@@ -193,7 +197,8 @@ on_timer(struct timer *t)
         w.u = NULL;
         engine_submit(e, u, on_done, job);
     } else {
-        timers_arm(&e->timers, &job->timer, w.now_ms + 1); /* the store can't be read just now */
+        timers_arm(&e->timers, &job->timer,
+                   w.now_ms + 1); /* the store can't be read just now */
     }
     json_decref(args);
     work_fini(&w);

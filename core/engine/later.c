@@ -41,9 +41,13 @@ wrap_event(const struct call_event *ev)
     json_t *o = json_object();
     buf_init(&attachments);
     buf_append_base64(&attachments, ev->attachments);
-    json_object_set_new(o, "name", json_stringn(ev->event.p ? ev->event.p : "", ev->event.len));
-    json_object_set_new(o, "args", json_stringn(ev->args.p ? ev->args.p : "", ev->args.len));
-    json_object_set_new(o, "attachments", json_stringn(attachments.p ? attachments.p : "", attachments.len));
+    json_object_set_new(o, "name",
+                        json_stringn(ev->event.p ? ev->event.p : "", ev->event.len));
+    json_object_set_new(o, "args",
+                        json_stringn(ev->args.p ? ev->args.p : "", ev->args.len));
+    json_object_set_new(
+        o, "attachments",
+        json_stringn(attachments.p ? attachments.p : "", attachments.len));
     buf_fini(&attachments);
     return o;
 }
@@ -66,7 +70,8 @@ unwrap_event(struct app_call *c, const json_t *o)
         ev->attachments.len = attachments.len;
     }
     buf_fini(&attachments);
-    ev->event = text_of(o, "name"); /* borrowed from the wrapper, which outlives the call */
+    ev->event =
+        text_of(o, "name"); /* borrowed from the wrapper, which outlives the call */
     ev->args = text_of(o, "args");
     c->ev = ev;
 }
@@ -119,7 +124,8 @@ unwrap_connection(struct app_call *c, const json_t *o)
     }
     size_t i;
     const json_t *room;
-    json_array_foreach(json_object_get(o, "rooms"), i, room) work_room_note(k, json_string_value(room), true);
+    json_array_foreach(json_object_get(o, "rooms"), i, room)
+        work_room_note(k, json_string_value(room), true);
     c->k = k;
     c->is_connecting = true;
     c->number = (size_t)json_integer_value(json_object_get(o, "use"));
@@ -177,7 +183,8 @@ call_answers(struct app_call *c)
     if (c->has_answers || c->ask_seq == 0)
         return;
     c->has_answers = true;
-    enum rc rc = store_read_answers(c->w->e->store, c->ask_seq, &c->n_expected, on_answer, c);
+    enum rc rc =
+        store_read_answers(c->w->e->store, c->ask_seq, &c->n_expected, on_answer, c);
     if (rc != RC_OK && rc != RC_NOTFOUND)
         call_fail(c, rc, "the answers can't be read");
 }

@@ -1,5 +1,6 @@
 /*
- * Origins: CORS headers as the reference's (socketio.md 1.4), and refusal of foreign origins, which CORS is not (8.9).
+ * Origins: CORS headers as the reference's (socketio.md 1.4), and refusal of foreign
+ * origins, which CORS is not (8.9).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -82,7 +83,8 @@ bool
 origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *headers)
 {
     struct str origin = engine_header_get(r, "origin");
-    bool is_any = false, is_in = cfg->cors_origin[0] != '\0' && is_listed(cfg, origin, &is_any);
+    bool is_any = false,
+         is_in = cfg->cors_origin[0] != '\0' && is_listed(cfg, origin, &is_any);
     if (is_in && is_clean(origin)) {
         bool is_reflected = !is_any || (cfg->is_cors_credentials && origin.len > 0);
         if (is_reflected && origin.len > 0)
@@ -92,7 +94,8 @@ origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *
         if (cfg->is_cors_credentials)
             line(headers, "Access-Control-Allow-Credentials", STR("true"));
         if (cfg->cors_exposed_headers[0] != '\0')
-            line(headers, "Access-Control-Expose-Headers", str_of(cfg->cors_exposed_headers));
+            line(headers, "Access-Control-Expose-Headers",
+                 str_of(cfg->cors_exposed_headers));
     }
     if (cfg->cors_origin[0] != '\0' && !is_any)
         line(headers, "Vary", STR("Origin"));
@@ -101,7 +104,8 @@ origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *
 }
 
 bool
-origin_preflight(const struct cfg *cfg, const struct engine_request *r, struct buf *headers)
+origin_preflight(const struct cfg *cfg, const struct engine_request *r,
+                 struct buf *headers)
 {
     bool is_any;
     struct str wanted = engine_header_get(r, "access-control-request-headers");
@@ -111,7 +115,8 @@ origin_preflight(const struct cfg *cfg, const struct engine_request *r, struct b
     if (!is_listed(cfg, engine_header_get(r, "origin"), &is_any))
         return true; /* 204 without a permission */
     line(headers, "Access-Control-Allow-Methods",
-         str_of(cfg->cors_methods[0] != '\0' ? cfg->cors_methods : "GET,HEAD,PUT,PATCH,POST,DELETE"));
+         str_of(cfg->cors_methods[0] != '\0' ? cfg->cors_methods
+                                             : "GET,HEAD,PUT,PATCH,POST,DELETE"));
     if (cfg->cors_allowed_headers[0] != '\0') {
         line(headers, "Access-Control-Allow-Headers", str_of(cfg->cors_allowed_headers));
     } else if (wanted.len > 0 && is_clean(wanted)) {
@@ -119,6 +124,7 @@ origin_preflight(const struct cfg *cfg, const struct engine_request *r, struct b
         line(headers, "Access-Control-Allow-Headers", wanted);
     }
     if (cfg->cors_max_age_s >= 0)
-        buf_append_f(headers, "Access-Control-Max-Age: %lld\r\n", (long long)cfg->cors_max_age_s);
+        buf_append_f(headers, "Access-Control-Max-Age: %lld\r\n",
+                     (long long)cfg->cors_max_age_s);
     return true;
 }

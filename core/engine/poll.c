@@ -1,13 +1,20 @@
 /*
- * A poll: the pending GET of a session. Claimed, parked, answered; each step is one commit (design 4.2).
+ * A poll: the pending GET of a session. Claimed, parked, answered; each step is one
+ * commit (design 4.2).
  *
- *     try ──nothing due──► claim ──► PARKED ──row, ping, noop, close──► ANSWERING ──commit──► answer
- *      └────rows due─────► once ───────────────────────────────────────────────────commit──► answer
+ *     try ──nothing due──► claim ──► PARKED ──row, ping, noop──► ANSWERING
+ *     try ──rows due─────► once ───────────────────────────────► ANSWERING
+ *     ANSWERING ──commit──► answer
  *
  * Invariants:
- * 1. A parked poll is in the adapter's index from its snapshot on; what becomes due meanwhile is in `due`.
+ *
+ * 1. A parked poll is in the adapter's index from its snapshot on; what becomes due
+ * meanwhile is in `due`.
+ *
  * 2. No byte of an answer leaves before the commit that moved the cursor past it.
- * 3. Zero rows at that commit = revoked (upgraded, closed, taken over): a noop goes out, no data.
+ *
+ * 3. Zero rows at that commit = revoked (upgraded, closed, taken over): a noop goes out,
+ * no data.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -54,7 +61,8 @@ frames_of(struct engine_http *h, struct store_packet *p)
     return engine_frames(h->e, p, engine_form(h->e, h->session.protocol));
 }
 
-/* Revision 3: a batch with binary in it goes in the binary framing, unless the session was opened with b64=1. */
+/* Revision 3: a batch with binary in it goes in the binary framing, unless the session
+ * was opened with b64=1. */
 static bool
 needs_octets(struct engine_http *h)
 {
@@ -63,8 +71,11 @@ needs_octets(struct engine_http *h)
     bool has_binary = false;
     for (size_t i = 0; i < h->due.n && h->session.protocol == 3 && h->jsonp == NULL; i++)
         has_binary |= wire_has_binary(frames_of(h, h->due.p[i]));
-    return has_binary && store_read_handshake(h->e->store, h->session.session_id, &json, &remote) == RC_OK &&
-           sio_json_member(json, "query", &kind, &query) == RC_OK && sio_json_member(query, "b64", &kind, &b64) != RC_OK;
+    return has_binary &&
+           store_read_handshake(h->e->store, h->session.session_id, &json, &remote) ==
+               RC_OK &&
+           sio_json_member(json, "query", &kind, &query) == RC_OK &&
+           sio_json_member(query, "b64", &kind, &b64) != RC_OK;
 }
 
 static void
@@ -93,7 +104,8 @@ send_answer(struct engine_http *h)
     }
     buf_init(&b);
     for (size_t i = 0; i < h->due.n; i++) {
-        wire_payload_append(&b, engine_form(h->e, h->session.protocol), &n, frames_of(h, h->due.p[i]));
+        wire_payload_append(&b, engine_form(h->e, h->session.protocol), &n,
+                            frames_of(h, h->due.p[i]));
         can_compress |= !h->due.p[i]->is_plain;
     }
     if (h->is_ping)
@@ -117,7 +129,8 @@ on_answered(void *arg, const struct store_result *r)
         h->is_ping = false;
     }
     if (r->rc != RC_OK && r->rc != RC_CONFLICT) {
-        log_error("engine", "poll.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        log_error("engine", "poll.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
         http_answer_empty(h, 503);
         return;
     }
@@ -143,7 +156,8 @@ cut(struct engine_http *h)
     return cursor;
 }
 
-/* Recovered sockets: what they missed goes before their CONNECT reply, as in the reference. */
+/* Recovered sockets: what they missed goes before their CONNECT reply, as in the
+ * reference. */
 static enum rc
 expand(struct engine_http *h)
 {
@@ -203,8 +217,8 @@ answer(struct engine_http *h)
     engine_submit(h->e, u, on_answered, h);
 }
 
-/* The session was closed: what is due goes first, alone, because clients drop what comes with a close; then, or in the
- * next answer, the close packet (EIO-CLOSE). */
+/* The session was closed: what is due goes first, alone, because clients drop what comes
+ * with a close; then, or in the next answer, the close packet (EIO-CLOSE). */
 static void
 on_told(void *arg, const struct store_result *r)
 {
@@ -280,7 +294,8 @@ on_close(struct sub *s, struct str reason)
 
 static const struct sub_ops poll_ops = {on_event, on_noop, on_close};
 
-/* When something happens to a parked poll by itself: ping, end of the hold, noops during an upgrade, death. */
+/* When something happens to a parked poll by itself: ping, end of the hold, noops during
+ * an upgrade, death. */
 static int64_t
 wake_ms(const struct engine_http *h)
 {
@@ -305,7 +320,8 @@ arm(struct engine_http *h)
 static void
 on_timer(struct timer *t)
 {
-    struct engine_http *h = (struct engine_http *)((char *)t - offsetof(struct engine_http, timer));
+    struct engine_http *h =
+        (struct engine_http *)((char *)t - offsetof(struct engine_http, timer));
     const struct store_session *s = &h->session;
     int64_t now_ms = clock_now_ms();
     if (h->state != HTTP_PARKED)
@@ -315,10 +331,13 @@ on_timer(struct timer *t)
         timers_arm(&h->e->timers, t, now_ms + 1);
         return;
     }
-    h->session.gen = gen; /* what we claimed; the rest is as POSTs have left it meanwhile */
+    h->session.gen =
+        gen; /* what we claimed; the rest is as POSTs have left it meanwhile */
     h->session.reason = STR_NONE;
     if (session_is_dead(s, now_ms)) {
-        session_close(h->e, s->session_id, session_death(s, now_ms)); /* its row comes back and ends this poll */
+        session_close(
+            h->e, s->session_id,
+            session_death(s, now_ms)); /* its row comes back and ends this poll */
         return;
     }
     if (now_ms < wake_ms(h)) {
@@ -358,7 +377,8 @@ on_claimed(void *arg, const struct store_result *r)
         return;
     }
     if (r->rc != RC_OK) {
-        log_error("engine", "poll.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        log_error("engine", "poll.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
         http_answer_empty(h, 503);
         return;
     }
@@ -408,7 +428,8 @@ claim(struct engine_http *h, int64_t dead_id)
 
 /* ---- the session as found ---- */
 
-/* Is the poll that owns the session one of ours that has left already, its release not committed yet? */
+/* Is the poll that owns the session one of ours that has left already, its release not
+ * committed yet? */
 static bool
 is_releasing(struct engine_http *h)
 {
@@ -454,7 +475,8 @@ judge(struct engine_http *h, int64_t *dead_id)
     } else if (session_is_dead(s, now_ms)) {
         session_close(e, s->session_id, session_death(s, now_ms));
         http_answer_error(h, EIO_E_SID_UNKNOWN);
-    } else if (s->owner_id != 0 && s->owner_id == store_process_id(e->store) && is_releasing(h)) {
+    } else if (s->owner_id != 0 && s->owner_id == store_process_id(e->store) &&
+               is_releasing(h)) {
         retry(h);
     } else if (s->owner_id != 0 && store_process_is_alive(e->store, s->owner_id)) {
         session_close(e, s->session_id, SIO_R_TRANSPORT_ERROR); /* EIO-POLL-OVERLAP */
@@ -466,13 +488,14 @@ judge(struct engine_http *h, int64_t *dead_id)
     return true;
 }
 
-/* An upgrade owner that died or is late: anybody resets the session to polling (design 7). */
+/* An upgrade owner that died or is late: anybody resets the session to polling (design
+ * 7). */
 static void
 reset_upgrade(struct engine_http *h)
 {
     struct store_session *s = &h->session;
-    if (s->upgrade_id == 0 ||
-        (s->upgrade_due_ms > clock_now_ms() && store_process_is_alive(h->e->store, s->upgrade_id)))
+    if (s->upgrade_id == 0 || (s->upgrade_due_ms > clock_now_ms() &&
+                               store_process_is_alive(h->e->store, s->upgrade_id)))
         return;
     struct store_unit *u = store_unit_create();
     store_unit_upgrade_reset(u, s->session_id, s->upgrade_id);
@@ -502,7 +525,8 @@ poll_try(struct engine_http *h)
     bool is_told = !is_closed || h->session.is_told || !is_server_side(h->session.reason);
     h->session.reason = STR_NONE; /* was borrowed */
     bool is_open = rc == RC_OK && !is_closed;
-    bool is_load = rc == RC_OK && (is_open || !is_told) && !h->session.is_websocket && !h->is_odd;
+    bool is_load =
+        rc == RC_OK && (is_open || !is_told) && !h->session.is_websocket && !h->is_odd;
     if (is_load) {
         h->sub.session_id = h->session.session_id;
         h->sub.form = engine_form(e, h->session.protocol);
@@ -540,10 +564,12 @@ poll_gone(struct engine_http *h)
 {
     struct engine *e = h->e;
     if (e->cfg->aborted_poll == CFG_ABORT_STRICT) {
-        session_close(e, h->session.session_id, SIO_R_TRANSPORT_ERROR); /* EIO-POLL-ABORT */
+        session_close(e, h->session.session_id,
+                      SIO_R_TRANSPORT_ERROR); /* EIO-POLL-ABORT */
     } else { /* nothing was sent: the cursor stays, the lease is free again */
         struct store_unit *u = store_unit_create();
-        store_unit_poll_answer(u, h->session.session_id, h->session.gen, h->session.cursor_seq, false);
+        store_unit_poll_answer(u, h->session.session_id, h->session.gen,
+                               h->session.cursor_seq, false);
         engine_submit(e, u, NULL, NULL);
     }
     http_free(h);

@@ -1,5 +1,6 @@
 /*
- * A POST: a payload from the client, handled as one unit, answered after its commit (design 4.3, 4.5).
+ * A POST: a payload from the client, handled as one unit, answered after its commit
+ * (design 4.3, 4.5).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -24,7 +25,8 @@ on_done(void *arg, const struct store_result *r)
     struct engine_http *h = arg;
     switch (r->rc) {
     case RC_OK:
-    case RC_INVALID: /* the application's SQL failed: its effects are dropped, the client did nothing wrong */
+    case RC_INVALID: /* the application's SQL failed: its effects are dropped, the client
+                        did nothing wrong */
         http_answer(h, 200, TEXT_HTML, STR("ok"), false);
         break;
     case RC_CONFLICT: /* EIO-POST-OVERLAP */
@@ -36,22 +38,26 @@ on_done(void *arg, const struct store_result *r)
     case RC_NOTFOUND:
     case RC_BUSY:
     case RC_IO:
-        log_error("engine", "post.failed", LOG_Z("code", rc_text(r->rc)), LOG_Z("error", r->error));
+        log_error("engine", "post.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
         http_answer_empty(h, 503);
         break;
     }
 }
 
-/* Heartbeat: a pong plans the next ping; another packet while a pong is awaited gives it more time, once (1.1). */
+/* Heartbeat: a pong plans the next ping; another packet while a pong is awaited gives it
+ * more time, once (1.1). */
 static void
 beat(struct work *w, const struct store_session *s, bool is_pong)
 {
     const struct cfg *cfg = w->e->cfg;
     if (is_pong) {
         int64_t ping_ms = session_ping_ms(cfg, w->now_ms);
-        store_unit_heartbeat(work_unit(w), s->session_id, ping_ms, false, session_due_ms(cfg, ping_ms, s->connect_due_ms));
+        store_unit_heartbeat(work_unit(w), s->session_id, ping_ms, false,
+                             session_due_ms(cfg, ping_ms, s->connect_due_ms));
     } else if (s->is_pinged && s->due_ms <= s->ping_ms + cfg->ping_timeout_ms) {
-        store_unit_heartbeat(work_unit(w), s->session_id, s->ping_ms, true, w->now_ms + cfg->ping_timeout_ms);
+        store_unit_heartbeat(work_unit(w), s->session_id, s->ping_ms, true,
+                             w->now_ms + cfg->ping_timeout_ms);
     }
 }
 
@@ -70,7 +76,8 @@ one_packet(struct work *w, const struct store_session *s, const struct eio_packe
         }
         beat(w, s, true);
         if (s->protocol == 3) /* EIO3-PONG: whoever holds the session's GET answers */
-            work_send_session(w, NULL, store_packet_create(STORE_PONG, STR_NONE, STR_NONE));
+            work_send_session(w, NULL,
+                              store_packet_create(STORE_PONG, STR_NONE, STR_NONE));
         return;
     case EIO_CLOSE:
         work_close(w, SIO_R_TRANSPORT_CLOSE);
@@ -90,7 +97,8 @@ payload(struct work *w, const struct engine_http *h, struct str body)
     enum rc rc = RC_OK;
     bool has_pong = false, has_other = false;
     eio_payload_read_init(&reader, h->session.protocol, h->is_octets, body);
-    while (w->close_reason == SIO_R_NONE && (rc = eio_payload_read(&reader, &p)) == RC_OK) {
+    while (w->close_reason == SIO_R_NONE &&
+           (rc = eio_payload_read(&reader, &p)) == RC_OK) {
         has_pong |= p.type == EIO_PONG || p.type == EIO_PING;
         has_other |= p.type == EIO_MESSAGE;
         one_packet(w, &h->session, &p);
@@ -127,7 +135,8 @@ handle(struct engine_http *h, struct str body)
     if (rc == RC_OK) {
         payload(&w, h, body);
         if (part.is_changed)
-            store_unit_partial(work_unit(&w), w.session_id, buf_str(&part.text), buf_str(&part.attachments));
+            store_unit_partial(work_unit(&w), w.session_id, buf_str(&part.text),
+                               buf_str(&part.attachments));
         if (w.close_reason != SIO_R_NONE)
             session_close_step(e, work_unit(&w), w.session_id, w.close_reason);
         if (w.u == NULL) {
@@ -158,8 +167,10 @@ judge(struct engine_http *h, bool is_too_big)
         http_answer_error(h, EIO_E_BAD_REQUEST);
     } else if (is_too_big) {
         http_answer_empty(h, 413); /* EIO-TOO-LARGE: the session survives */
-    } else if ((h->is_octets && s->protocol == 4) || (h->post_gen >= 0 && h->post_gen != s->post_gen)) {
-        session_close(e, s->session_id, SIO_R_TRANSPORT_ERROR); /* EIO-POST-OCTETS, EIO-POST-OVERLAP */
+    } else if ((h->is_octets && s->protocol == 4) ||
+               (h->post_gen >= 0 && h->post_gen != s->post_gen)) {
+        session_close(e, s->session_id,
+                      SIO_R_TRANSPORT_ERROR); /* EIO-POST-OCTETS, EIO-POST-OVERLAP */
         http_answer_empty(h, 400);
     } else {
         return true;
@@ -170,7 +181,8 @@ judge(struct engine_http *h, bool is_too_big)
 static void
 again(struct later *l)
 {
-    struct engine_http *h = (struct engine_http *)((char *)l - offsetof(struct engine_http, later));
+    struct engine_http *h =
+        (struct engine_http *)((char *)l - offsetof(struct engine_http, later));
     struct buf body = h->body;
     h->body = (struct buf){0};
     if (h->answer == NULL)

@@ -1,6 +1,6 @@
 /*
- * Bodies of events and acks: composed from values, or relayed byte for byte from what a client sent (8.16: at no cost of a
- * parse where a handler didn't touch it).
+ * Bodies of events and acks: composed from values, or relayed byte for byte from what a
+ * client sent (8.16: at no cost of a parse where a handler didn't touch it).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -87,7 +87,8 @@ attachment_at(struct str attachments, int64_t number, struct str *out)
     return false;
 }
 
-/* Copies `items`, replacing each placeholder object; the text was scanned before, so strings and nesting are sound. */
+/* Copies `items`, replacing each placeholder object; the text was scanned before, so
+ * strings and nesting are sound. */
 static void
 renumber(struct body *b, struct str items, struct str attachments)
 {
@@ -106,9 +107,12 @@ renumber(struct body *b, struct str items, struct str attachments)
         enum sio_json_kind kind;
         struct str value, rest, bytes;
         int64_t number;
-        if (items.p[i] == '{' && memchr(items.p + i, '_', items.len - i < 20 ? items.len - i : 20) != NULL &&
-            sio_json_scan(str_slice(items, i, items.len), INT32_MAX, &kind, &value, &rest) == RC_OK &&
-            sio_json_is_placeholder(value, &number) && attachment_at(attachments, number, &bytes)) {
+        if (items.p[i] == '{' &&
+            memchr(items.p + i, '_', items.len - i < 20 ? items.len - i : 20) != NULL &&
+            sio_json_scan(str_slice(items, i, items.len), INT32_MAX, &kind, &value,
+                          &rest) == RC_OK &&
+            sio_json_is_placeholder(value, &number) &&
+            attachment_at(attachments, number, &bytes)) {
             buf_append(&b->json, items.p + copied, i - copied);
             add_placeholder(b, bytes);
             i += value.len;
@@ -191,7 +195,8 @@ add_first_answers(struct app_call *c, struct body *b)
 {
     call_answers(c);
     bool is_ok = open_level(b, false) == RC_OK;
-    for (const struct call_answer *a = is_ok ? c->answers : NULL; a != NULL; a = a->next) {
+    for (const struct call_answer *a = is_ok ? c->answers : NULL; a != NULL;
+         a = a->next) {
         struct str rest = a->args, value;
         enum sio_json_kind kind;
         if (sio_json_next(&rest, &kind, &value) == RC_OK)
@@ -253,7 +258,8 @@ body_format(struct app_call *c, struct body *b, const char *fmt, va_list args)
             break;
         }
         case 'A':
-            body_relay(b, tail_of_args(c, va_arg(args, size_t)), c->ev ? c->ev->attachments : STR_NONE);
+            body_relay(b, tail_of_args(c, va_arg(args, size_t)),
+                       c->ev ? c->ev->attachments : STR_NONE);
             break;
         case 'R':
             add_answer(c, b, va_arg(args, size_t));
@@ -285,7 +291,8 @@ body_packet(struct body *b, bool is_ack)
     buf_append_c(&b->json, ']');
     enum store_kind kind = is_ack ? (b->n_attachments ? STORE_BINARY_ACK : STORE_ACK)
                                   : (b->n_attachments ? STORE_BINARY_EVENT : STORE_EVENT);
-    struct store_packet *p = store_packet_create(kind, buf_str(&b->json), buf_str(&b->attachments));
+    struct store_packet *p =
+        store_packet_create(kind, buf_str(&b->json), buf_str(&b->attachments));
     p->ack_id = -1;
     return p;
 }

@@ -54,7 +54,10 @@ grow(struct ring *r)
 void
 ring_init(struct ring *r, size_t n_rows_max, size_t n_bytes_max, int64_t from_seq)
 {
-    *r = (struct ring){.n_rows_max = n_rows_max, .n_bytes_max = n_bytes_max, .from_seq = from_seq, .last_seq = from_seq};
+    *r = (struct ring){.n_rows_max = n_rows_max,
+                       .n_bytes_max = n_bytes_max,
+                       .from_seq = from_seq,
+                       .last_seq = from_seq};
 }
 
 void
@@ -71,13 +74,15 @@ ring_append(struct ring *r, struct store_packet *p)
     r->last_seq = p->seq;
     if (!store_kind_is_sent(p->kind) || p->is_volatile || p->is_local)
         return;
-    while (r->end > r->first && (r->end - r->first >= r->n_rows_max || r->n_bytes + cost(p) > r->n_bytes_max))
+    while (r->end > r->first &&
+           (r->end - r->first >= r->n_rows_max || r->n_bytes + cost(p) > r->n_bytes_max))
         drop_oldest(r);
     if (r->end - r->first == r->cap)
         grow(r);
     struct ring_slot *s = slot_at(r, r->end);
     s->packet = store_packet_ref(p);
-    s->key = p->to_kind == STORE_TO_LIST ? RING_KEY_LIST : store_key(p->to_kind, p->to_id);
+    s->key =
+        p->to_kind == STORE_TO_LIST ? RING_KEY_LIST : store_key(p->to_kind, p->to_id);
     s->before = (uint64_t)(uintptr_t)map_find(&r->heads, s->key);
     r->n_bytes += cost(p);
     r->end++;
@@ -93,7 +98,8 @@ ring_reset(struct ring *r, int64_t seq)
 }
 
 void
-ring_walk(const struct ring *r, int64_t key, int64_t above_seq, void (*fn)(void *arg, struct store_packet *p), void *arg)
+ring_walk(const struct ring *r, int64_t key, int64_t above_seq,
+          void (*fn)(void *arg, struct store_packet *p), void *arg)
 {
     uint64_t n = (uint64_t)(uintptr_t)map_find(&r->heads, key);
     while (n > r->first) {

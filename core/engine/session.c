@@ -1,5 +1,6 @@
 /*
- * Sessions: deadlines, closing, and the load of a subscriber with what it is owed (design 3.4, 3.5).
+ * Sessions: deadlines, closing, and the load of a subscriber with what it is owed
+ * (design 3.4, 3.5).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -44,7 +45,7 @@ struct load {
     struct engine *e;
     struct sub *s;
     int64_t cursor_seq, max_seq;
-    bool is_replay; /* only what a recovered socket is owed */
+    bool is_replay;             /* only what a recovered socket is owed */
     struct interval *intervals; /* sockets: key STORE_TO_NSP; rooms: key STORE_TO_ROOM */
     size_t n, cap;
     struct due *out;
@@ -75,7 +76,8 @@ static void
 on_socket(void *arg, const struct store_socket *s)
 {
     struct sockets_copy *c = arg;
-    add_interval(c->l, (struct interval){s->socket_id, store_key(STORE_TO_NSP, s->nsp_id), s->since_seq, s->until_seq});
+    add_interval(c->l, (struct interval){s->socket_id, store_key(STORE_TO_NSP, s->nsp_id),
+                                         s->since_seq, s->until_seq});
     if (s->state != 0)
         return;
     struct socket_copy *k = xmalloc(sizeof *k + s->sio_id.len + 1);
@@ -88,10 +90,12 @@ on_socket(void *arg, const struct store_socket *s)
 }
 
 static void
-on_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq, int64_t until_seq)
+on_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq,
+          int64_t until_seq)
 {
     struct load *l = arg;
-    add_interval(l, (struct interval){socket_id, store_key(STORE_TO_ROOM, room_id), since_seq, until_seq});
+    add_interval(l, (struct interval){socket_id, store_key(STORE_TO_ROOM, room_id),
+                                      since_seq, until_seq});
     struct sub_socket *k = sub_socket_find(l->s, socket_id);
     if (k != NULL && until_seq == 0)
         adapter_join(&l->e->adapter, k, room_id);
@@ -110,7 +114,8 @@ is_in(const struct load *l, int64_t socket_id, int64_t key, int64_t seq)
     if ((key & 3) == STORE_TO_SOCKET)
         return key == store_key(STORE_TO_SOCKET, socket_id);
     for (size_t i = 0; i < l->n; i++)
-        if (l->intervals[i].socket_id == socket_id && l->intervals[i].key == key && holds(&l->intervals[i], seq))
+        if (l->intervals[i].socket_id == socket_id && l->intervals[i].key == key &&
+            holds(&l->intervals[i], seq))
             return true;
     return false;
 }
@@ -119,7 +124,9 @@ is_in(const struct load *l, int64_t socket_id, int64_t key, int64_t seq)
 static bool
 is_due_to(const struct load *l, int64_t socket_id, const struct store_packet *p)
 {
-    if (socket_id == p->skip_id || (p->is_local && p->origin_id != l->e->adapter.process_id && p->arg_id != socket_id))
+    if (socket_id == p->skip_id ||
+        (p->is_local && p->origin_id != l->e->adapter.process_id &&
+         p->arg_id != socket_id))
         return false;
     for (size_t i = 0; i < p->n_not_keys; i++)
         if (is_in(l, socket_id, p->not_keys[i], p->seq))
@@ -136,9 +143,11 @@ static void
 consider(void *arg, struct store_packet *p)
 {
     struct load *l = arg;
-    if (!store_kind_is_sent(p->kind) || p->is_volatile || p->seq <= l->cursor_seq || p->seq > l->max_seq)
+    if (!store_kind_is_sent(p->kind) || p->is_volatile || p->seq <= l->cursor_seq ||
+        p->seq > l->max_seq)
         return;
-    if (l->is_replay && (p->is_ask || (p->kind != STORE_EVENT && p->kind != STORE_BINARY_EVENT)))
+    if (l->is_replay &&
+        (p->is_ask || (p->kind != STORE_EVENT && p->kind != STORE_BINARY_EVENT)))
         return;
     if (p->to_kind == STORE_TO_SESSION) {
         if (p->to_id == l->s->session_id)
@@ -147,7 +156,8 @@ consider(void *arg, struct store_packet *p)
     }
     for (size_t i = 0; i < l->n; i++) {
         const struct interval *n = &l->intervals[i];
-        if ((n->key & 3) == STORE_TO_NSP && n->key == store_key(STORE_TO_NSP, p->nsp_id) && holds(n, p->seq) &&
+        if ((n->key & 3) == STORE_TO_NSP &&
+            n->key == store_key(STORE_TO_NSP, p->nsp_id) && holds(n, p->seq) &&
             is_due_to(l, n->socket_id, p)) {
             due_add(l->out, p);
             return;
@@ -158,7 +168,8 @@ consider(void *arg, struct store_packet *p)
 static int
 compare_seq(const void *a, const void *b)
 {
-    const struct store_packet *x = *(struct store_packet *const *)a, *y = *(struct store_packet *const *)b;
+    const struct store_packet *x = *(struct store_packet *const *)a,
+                              *y = *(struct store_packet *const *)b;
     return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
@@ -182,7 +193,8 @@ scan(struct load *l, int64_t from_seq, int64_t to_seq)
     enum rc rc = RC_OK;
     while (rc == RC_OK && from_seq < to_seq) {
         int64_t last = to_seq;
-        rc = store_read_log(l->e->store, from_seq, to_seq, SCAN_SLICE, consider, l, &last);
+        rc =
+            store_read_log(l->e->store, from_seq, to_seq, SCAN_SLICE, consider, l, &last);
         from_seq = last;
     }
     return rc;
@@ -199,18 +211,22 @@ catch_up(struct load *l, int64_t max_seq)
         const struct interval *n = &l->intervals[i];
         ring_walk(r, n->key, l->cursor_seq, consider, l);
         if ((n->key & 3) == STORE_TO_NSP)
-            ring_walk(r, store_key(STORE_TO_SOCKET, n->socket_id), l->cursor_seq, consider, l);
+            ring_walk(r, store_key(STORE_TO_SOCKET, n->socket_id), l->cursor_seq,
+                      consider, l);
     }
-    ring_walk(r, store_key(STORE_TO_SESSION, l->s->session_id), l->cursor_seq, consider, l);
+    ring_walk(r, store_key(STORE_TO_SESSION, l->s->session_id), l->cursor_seq, consider,
+              l);
     ring_walk(r, RING_KEY_LIST, l->cursor_seq, consider, l);
     sort_due(l->out);
     return scan(l, r->last_seq > l->cursor_seq ? r->last_seq : l->cursor_seq, max_seq);
 }
 
 enum rc
-session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_seq, struct due *out)
+session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_seq,
+             struct due *out)
 {
-    struct load l = {.e = e, .s = s, .cursor_seq = cursor_seq, .max_seq = max_seq, .out = out};
+    struct load l = {
+        .e = e, .s = s, .cursor_seq = cursor_seq, .max_seq = max_seq, .out = out};
     struct sockets_copy c = {.l = &l};
     enum rc rc = store_read_sockets(e->store, s->session_id, cursor_seq, on_socket, &c);
     while (c.open != NULL) {
@@ -238,11 +254,14 @@ struct replay {
 };
 
 static void
-on_replay_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq, int64_t until_seq)
+on_replay_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq,
+                 int64_t until_seq)
 {
     struct replay *r = arg;
     if (socket_id == r->socket_id)
-        add_interval(&r->l, (struct interval){socket_id, store_key(STORE_TO_ROOM, room_id), since_seq, until_seq});
+        add_interval(&r->l,
+                     (struct interval){socket_id, store_key(STORE_TO_ROOM, room_id),
+                                       since_seq, until_seq});
 }
 
 enum rc
@@ -250,11 +269,18 @@ session_replay(struct engine *e, const struct store_packet *connect, struct due 
 {
     struct sub nobody = {.session_id = -1};
     struct replay r = {
-        .l = {.e = e, .s = &nobody, .cursor_seq = connect->arg_id, .max_seq = connect->seq - 1, .is_replay = true, .out = out},
+        .l = {.e = e,
+              .s = &nobody,
+              .cursor_seq = connect->arg_id,
+              .max_seq = connect->seq - 1,
+              .is_replay = true,
+              .out = out},
         .socket_id = connect->socket_id,
     };
-    add_interval(&r.l, (struct interval){connect->socket_id, store_key(STORE_TO_NSP, connect->nsp_id), 0, 0});
-    enum rc rc = store_read_members(e->store, connect->to_id, connect->arg_id, on_replay_member, &r);
+    add_interval(&r.l, (struct interval){connect->socket_id,
+                                         store_key(STORE_TO_NSP, connect->nsp_id), 0, 0});
+    enum rc rc = store_read_members(e->store, connect->to_id, connect->arg_id,
+                                    on_replay_member, &r);
     if (rc == RC_OK)
         rc = catch_up(&r.l, connect->seq - 1);
     free(r.l.intervals);
@@ -292,11 +318,14 @@ session_death(const struct store_session *s, int64_t now_ms)
 /* ---- closing ---- */
 
 void
-session_close_step(struct engine *e, struct store_unit *u, int64_t session_id, enum sio_reason reason)
+session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
+                   enum sio_reason reason)
 {
     bool is_recoverable = e->cfg->recovery_ms > 0 && sio_reason_is_recoverable(reason);
-    store_unit_session_close(u, session_id, str_of(sio_reason_text(reason)), is_recoverable, clock_now_ms());
-    log_info("engine", "session.close", LOG_I("session", session_id), LOG_Z("reason", sio_reason_text(reason)));
+    store_unit_session_close(u, session_id, str_of(sio_reason_text(reason)),
+                             is_recoverable, clock_now_ms());
+    log_info("engine", "session.close", LOG_I("session", session_id),
+             LOG_Z("reason", sio_reason_text(reason)));
 }
 
 void
@@ -310,7 +339,8 @@ session_close(struct engine *e, int64_t session_id, enum sio_reason reason)
 /* ---- the handshake, for handlers ---- */
 
 void
-session_handshake_encode(struct buf *b, const struct engine_request *r, const struct eio_param *params, size_t n)
+session_handshake_encode(struct buf *b, const struct engine_request *r,
+                         const struct eio_param *params, size_t n)
 {
     buf_append_z(b, "{\"headers\":{");
     bool is_first = true;
@@ -318,7 +348,8 @@ session_handshake_encode(struct buf *b, const struct engine_request *r, const st
         bool is_again = false;
         for (size_t j = 0; j < i && !is_again; j++)
             is_again = str_eq(r->headers[j].name, r->headers[i].name);
-        if (is_again || str_eqz(r->headers[i].name, "connection") || str_eqz(r->headers[i].name, "upgrade"))
+        if (is_again || str_eqz(r->headers[i].name, "connection") ||
+            str_eqz(r->headers[i].name, "upgrade"))
             continue;
         if (!is_first)
             buf_append_c(b, ',');
@@ -331,5 +362,6 @@ session_handshake_encode(struct buf *b, const struct engine_request *r, const st
     eio_query_encode_json(b, params, n);
     buf_append_z(b, ",\"url\":");
     buf_append_json(b, r->path, false);
-    buf_append_f(b, ",\"secure\":%s,\"issued\":%lld}", r->is_https ? "true" : "false", (long long)clock_wall_ms());
+    buf_append_f(b, ",\"secure\":%s,\"issued\":%lld}", r->is_https ? "true" : "false",
+                 (long long)clock_wall_ms());
 }

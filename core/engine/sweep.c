@@ -1,6 +1,7 @@
 /*
- * The sweeper, run by every process that lives (design 4.7): sessions that have gone silent, processes that died, jobs
- * without an owner, rows that nobody needs. Each step is guarded in the store, so that two sweepers do no harm.
+ * The sweeper, run by every process that lives (design 4.7): sessions that have gone
+ * silent, processes that died, jobs without an owner, rows that nobody needs. Each step
+ * is guarded in the store, so that two sweepers do no harm.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -33,7 +34,8 @@ sweep_sessions(struct engine *e, int64_t now_ms)
     if (store_read_due_sessions(e->store, now_ms, SLICE, on_id, &ids) != RC_OK)
         return;
     for (size_t i = 0; i < ids.n; i++) {
-        if (store_read_session_by_id(e->store, ids.p[i], &s) == RC_OK && !s.is_closed && session_is_dead(&s, now_ms))
+        if (store_read_session_by_id(e->store, ids.p[i], &s) == RC_OK && !s.is_closed &&
+            session_is_dead(&s, now_ms))
             session_close(e, s.session_id, session_death(&s, now_ms));
     }
 }
@@ -48,8 +50,8 @@ sweep_processes(struct engine *e, int64_t now_ms)
         if (store_process_is_alive(e->store, ids.p[i]))
             continue;
         struct store_unit *u = store_unit_create();
-        store_unit_bury(u, ids.p[i], str_of(sio_reason_text(SIO_R_TRANSPORT_CLOSE)), e->cfg->recovery_ms > 0,
-                        now_ms, SLICE);
+        store_unit_bury(u, ids.p[i], str_of(sio_reason_text(SIO_R_TRANSPORT_CLOSE)),
+                        e->cfg->recovery_ms > 0, now_ms, SLICE);
         engine_submit(e, u, NULL, NULL);
         log_info("engine", "process.dead", LOG_I("process", ids.p[i]));
     }
@@ -58,7 +60,8 @@ sweep_processes(struct engine *e, int64_t now_ms)
 static void
 on_round(struct timer *t)
 {
-    struct engine *e = (struct engine *)((char *)t - offsetof(struct engine, sweep_timer));
+    struct engine *e =
+        (struct engine *)((char *)t - offsetof(struct engine, sweep_timer));
     int64_t now_ms = clock_now_ms();
     timers_arm(&e->timers, t, now_ms + ROUND_MS);
     if (store_fence(e->store) != RC_OK)

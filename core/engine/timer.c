@@ -5,6 +5,7 @@
  */
 #include "core/engine/timer.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "core/base/buf.h"
@@ -16,10 +17,16 @@ place(struct timers *ts, struct timer *t, size_t pos)
     t->pos = pos;
 }
 
+static bool
+is_before(const struct timer *a, const struct timer *b)
+{
+    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->order < b->order;
+}
+
 static void
 sift(struct timers *ts, struct timer *t, size_t pos)
 {
-    while (pos > 1 && ts->heap[pos / 2 - 1]->due_ms > t->due_ms) {
+    while (pos > 1 && is_before(t, ts->heap[pos / 2 - 1])) {
         place(ts, ts->heap[pos / 2 - 1], pos);
         pos /= 2;
     }
@@ -27,9 +34,9 @@ sift(struct timers *ts, struct timer *t, size_t pos)
         size_t child = pos * 2;
         if (child > ts->n)
             break;
-        if (child < ts->n && ts->heap[child]->due_ms < ts->heap[child - 1]->due_ms)
+        if (child < ts->n && is_before(ts->heap[child], ts->heap[child - 1]))
             child++;
-        if (ts->heap[child - 1]->due_ms >= t->due_ms)
+        if (is_before(t, ts->heap[child - 1]))
             break;
         place(ts, ts->heap[child - 1], pos);
         pos = child;
@@ -48,6 +55,7 @@ void
 timers_arm(struct timers *ts, struct timer *t, int64_t due_ms)
 {
     t->due_ms = due_ms;
+    t->order = ts->n_armed++;
     if (t->pos == 0) {
         if (ts->n == ts->cap) {
             ts->cap = ts->cap ? ts->cap * 2 : 64;

@@ -122,7 +122,8 @@ target_of(const struct app_to *t)
     return s;
 }
 
-/* Middleware speaks for a socket that is not there yet: only its data, user and rooms can be set. */
+/* Middleware speaks for a socket that is not there yet: only its data, user and rooms can
+ * be set. */
 static bool
 may(struct app_call *c, const struct app_to *t, const char *verb)
 {
@@ -140,8 +141,9 @@ may(struct app_call *c, const struct app_to *t, const char *verb)
 static bool
 body_event(struct app_call *c, struct body *b, const char *verb, const char *event)
 {
-    static const char *const reserved[] = {"connect",       "connect_error", "disconnect",
-                                           "disconnecting", "newListener",   "removeListener"};
+    static const char *const reserved[] = {"connect",     "connect_error",
+                                           "disconnect",  "disconnecting",
+                                           "newListener", "removeListener"};
     for (size_t i = 0; event != NULL && i < sizeof reserved / sizeof *reserved; i++)
         if (strcmp(event, reserved[i]) == 0)
             event = NULL;
@@ -164,7 +166,8 @@ flag(struct store_packet *p, const struct app_to *t)
     p->is_local = (t->flags & APP_LOCAL) != 0;
     p->is_plain = (t->flags & APP_UNCOMPRESSED) != 0;
     if (p->is_local && t->c->k != NULL && t->c->k->socket_id > 0)
-        p->arg_id = t->c->k->socket_id; /* the sender counts as local wherever its poll is */
+        p->arg_id =
+            t->c->k->socket_id; /* the sender counts as local wherever its poll is */
 }
 
 void
@@ -176,7 +179,9 @@ app_emit(struct app_to *t, const char *event, const char *fmt, ...)
     body_init(&b);
     va_start(args, fmt);
     if (!body_event(c, &b, "app_emit", event) || body_format(c, &b, fmt, args) != RC_OK)
-        call_fail(c, RC_INVALID, "app_emit(%s): an argument can't be encoded (format \"%s\")", event ? event : "", fmt);
+        call_fail(c, RC_INVALID,
+                  "app_emit(%s): an argument can't be encoded (format \"%s\")",
+                  event ? event : "", fmt);
     va_end(args);
     if (may(c, t, "app_emit")) {
         struct store_packet *p = body_packet(&b, false);
@@ -191,7 +196,8 @@ app_emit(struct app_to *t, const char *event, const char *fmt, ...)
 }
 
 void
-app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state, const char *event, const char *fmt, ...)
+app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
+        const char *event, const char *fmt, ...)
 {
     struct app_call *c = t->c;
     struct body b;
@@ -199,7 +205,9 @@ app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state, 
     body_init(&b);
     va_start(args, fmt);
     if (!body_event(c, &b, "app_ask", event) || body_format(c, &b, fmt, args) != RC_OK)
-        call_fail(c, RC_INVALID, "app_ask(%s): an argument can't be encoded (format \"%s\")", event ? event : "", fmt);
+        call_fail(c, RC_INVALID,
+                  "app_ask(%s): an argument can't be encoded (format \"%s\")",
+                  event ? event : "", fmt);
     va_end(args);
     char *wrapper = later_wrap(c, state);
     if (may(c, t, "app_ask")) {
@@ -208,7 +216,8 @@ app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state, 
         p->is_ask = true;
         struct store_target target = target_of(t);
         c->w->changes_state = true;
-        store_unit_ask(work_unit(c->w), &target, p, timeout_ms < 0 ? STORE_NEVER_MS : c->w->now_ms + timeout_ms,
+        store_unit_ask(work_unit(c->w), &target, p,
+                       timeout_ms < 0 ? STORE_NEVER_MS : c->w->now_ms + timeout_ms,
                        str_of(later), c->k ? c->k->socket_id : 0, str_of(wrapper));
     }
     free(wrapper);
@@ -223,7 +232,8 @@ app_ack(struct app_call *c, const char *fmt, ...)
     body_init(&b);
     va_start(args, fmt);
     if (body_format(c, &b, fmt, args) != RC_OK)
-        call_fail(c, RC_INVALID, "app_ack: an argument can't be encoded (format \"%s\")", fmt);
+        call_fail(c, RC_INVALID, "app_ack: an argument can't be encoded (format \"%s\")",
+                  fmt);
     va_end(args);
     if (c->error == RC_OK && c->has_ack && !c->is_acked && c->k != NULL) {
         struct store_packet *p = body_packet(&b, true);
@@ -242,8 +252,8 @@ app_after(struct app_call *c, int64_t ms, const char *later, json_t *state)
     char *wrapper = later_wrap(c, state);
     if (c->error == RC_OK) {
         c->w->changes_state = true;
-        store_unit_job(work_unit(c->w), c->w->now_ms + (ms > 0 ? ms : 0), str_of(later), c->k ? c->k->socket_id : 0,
-                       str_of(wrapper));
+        store_unit_job(work_unit(c->w), c->w->now_ms + (ms > 0 ? ms : 0), str_of(later),
+                       c->k ? c->k->socket_id : 0, str_of(wrapper));
     }
     free(wrapper);
 }
@@ -269,7 +279,8 @@ app_accept(struct app_call *c)
     if (c->is_connecting)
         c->is_accepted = true;
     else
-        call_fail(c, RC_INVALID, "app_accept: only where a middleware held the connection");
+        call_fail(c, RC_INVALID,
+                  "app_accept: only where a middleware held the connection");
 }
 
 void
@@ -329,7 +340,8 @@ app_disconnect(struct app_to *t, bool close)
         return;
     struct store_target target = target_of(t);
     c->w->changes_state = true;
-    store_unit_disconnect(work_unit(c->w), &target, str_of(sio_reason_text(SIO_R_SERVER_NSP)), close, c->w->now_ms);
+    store_unit_disconnect(work_unit(c->w), &target,
+                          str_of(sio_reason_text(SIO_R_SERVER_NSP)), close, c->w->now_ms);
     if (t->scope == TO_SENDER)
         c->k->is_gone = true;
 }
@@ -340,7 +352,8 @@ app_set_data(struct app_call *c, json_t *value)
     struct work_socket *k = c->k;
     char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     if (k == NULL || text == NULL)
-        call_fail(c, RC_INVALID, "app_set_data: %s", k ? "the value can't be encoded" : "no socket");
+        call_fail(c, RC_INVALID, "app_set_data: %s",
+                  k ? "the value can't be encoded" : "no socket");
     if (c->error != RC_OK) {
         json_decref(value);
         free(text);

@@ -1,5 +1,6 @@
 /*
- * Encoding; see wire.h. A row is encoded once for each form and shared by all receivers (design 6.2).
+ * Encoding; see wire.h. A row is encoded once for each form and shared by all receivers
+ * (design 6.2).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -57,7 +58,8 @@ append_attachments(struct frame *head, struct str attachments, enum wire_form fo
 static bool
 has_offset(const struct store_packet *p)
 {
-    return (p->kind == STORE_EVENT || p->kind == STORE_BINARY_EVENT) && !p->is_ask && !p->is_volatile && p->body.len > 1;
+    return (p->kind == STORE_EVENT || p->kind == STORE_BINARY_EVENT) && !p->is_ask &&
+           !p->is_volatile && p->body.len > 1;
 }
 
 /* "[…]" becomes "[…,"<epoch>.<seq>"]". */
@@ -65,7 +67,8 @@ static void
 append_with_offset(struct buf *b, const struct store_packet *p, int64_t epoch)
 {
     buf_append(b, p->body.p, p->body.len - 1);
-    buf_append_f(b, "%s\"%lld.%lld\"]", p->body.len > 2 ? "," : "", (long long)epoch, (long long)p->seq);
+    buf_append_f(b, "%s\"%lld.%lld\"]", p->body.len > 2 ? "," : "", (long long)epoch,
+                 (long long)p->seq);
 }
 
 static struct frame *

@@ -1,5 +1,6 @@
 /*
- * From rows of the log to bytes: the Socket.IO packet of a row as Engine.IO frames, once for each form of client.
+ * From rows of the log to bytes: the Socket.IO packet of a row as Engine.IO frames, once
+ * for each form of client.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,17 +12,21 @@
 
 enum wire_form {
     WIRE_V4,
-    WIRE_V4_OFFSET, /* recovery is on: events carry their offset as last argument (socketio.md 1.10) */
-    WIRE_V3, /* ASCII only, binary with its type byte (eio3.md 3.3, 1) */
+    WIRE_V4_OFFSET, /* recovery is on: events carry their offset as last argument
+                       (socketio.md 1.10) */
+    WIRE_V3,        /* ASCII only, binary with its type byte (eio3.md 3.3, 1) */
     WIRE_N_FORMS
 };
 
-/* The row's packet as frames, made at first use and kept with it (borrowed). `nsp` is the name of its namespace. NULL for
- * control rows. `epoch` is the first half of offsets. */
-struct frame *wire_frames(struct store_packet *p, struct str nsp, enum wire_form form, int64_t epoch);
+/* The row's packet as frames, made at first use and kept with it (borrowed). `nsp` is the
+ * name of its namespace. NULL for control rows. `epoch` is the first half of offsets. */
+struct frame *
+wire_frames(struct store_packet *p, struct str nsp, enum wire_form form, int64_t epoch);
 /* Appends a chain to a polling payload; *n counts the packets in it. */
-void wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f);
-/* Revision 3: is a binary packet in it, and the framing for a batch with one (eio3.md 3.2). */
+void
+wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f);
+/* Revision 3: is a binary packet in it, and the framing for a batch with one
+ * (eio3.md 3.2). */
 bool wire_has_binary(const struct frame *f);
 void wire_payload_append_octets(struct buf *b, const struct frame *f);
 

@@ -27,11 +27,12 @@ partial_load(struct partial *part, struct engine *e, const struct store_session 
         return rc == RC_NOTFOUND ? RC_OK : rc;
     buf_append_str(&part->text, text);
     buf_append_str(&part->attachments, attachments);
-    struct sio_limits limits = {e->cfg->n_attachments_max, e->cfg->json_depth_max, e->cfg->event_name_bytes_max,
-                                s->protocol == 3};
+    struct sio_limits limits = {e->cfg->n_attachments_max, e->cfg->json_depth_max,
+                                e->cfg->event_name_bytes_max, s->protocol == 3};
     struct sio_packet p;
     if (sio_packet_decode(buf_str(&part->text), &limits, &p) != RC_OK)
-        return RC_OK; /* written by a program with other limits: what follows is judged as it comes */
+        return RC_OK; /* written by a program with other limits: what follows is judged as
+                         it comes */
     part->n_owed = p.n_attachments;
     size_t pos = 0;
     struct str a;
@@ -80,7 +81,8 @@ work_fini(struct work *w)
 static void
 append(struct work *w, const struct work_socket *k, struct store_packet *p)
 {
-    struct store_target t = {.nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
+    struct store_target t = {
+        .nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
     store_unit_packet(w->u, &t, p);
 }
 
@@ -101,7 +103,8 @@ work_unit(struct work *w)
 }
 
 struct work_socket *
-work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name, struct str sio_id)
+work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name,
+                struct str sio_id)
 {
     struct work_socket *k = xcalloc(1, sizeof *k);
     k->socket_id = socket_id;
@@ -140,9 +143,12 @@ struct work_socket *
 work_socket_find(struct work *w, struct str nsp_name)
 {
     struct work_socket *k = w->sockets;
-    while (k != NULL && (k->is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
+    while (k != NULL &&
+           (k->is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
         k = k->next;
-    for (const struct sub_socket *s = k == NULL && w->sub != NULL ? w->sub->sockets : NULL; s != NULL; s = s->next)
+    for (const struct sub_socket *s = k == NULL && w->sub != NULL ? w->sub->sockets
+                                                                  : NULL;
+         s != NULL; s = s->next)
         if (str_eq(nsp_name, s->nsp->name) && !is_known(w, s->socket_id)) {
             k = work_socket_add(w, s->socket_id, s->nsp->name.p, str_of(s->sio_id));
             k->nsp_id = s->nsp->nsp_id;
@@ -158,7 +164,8 @@ work_n_sockets(const struct work *w)
     size_t n = 0;
     for (const struct work_socket *k = w->sockets; k != NULL; k = k->next)
         n += !k->is_gone;
-    for (const struct sub_socket *s = w->sub ? w->sub->sockets : NULL; s != NULL; s = s->next)
+    for (const struct sub_socket *s = w->sub ? w->sub->sockets : NULL; s != NULL;
+         s = s->next)
         n += !is_known(w, s->socket_id);
     return n;
 }
@@ -181,7 +188,9 @@ work_send(struct work *w, const struct work_socket *k, struct store_packet *p)
 void
 work_send_session(struct work *w, const char *nsp_name, struct store_packet *p)
 {
-    struct store_target t = {.nsp = nsp_name ? str_of(nsp_name) : STR_NONE, .to = STORE_TO_SESSION, .id = w->session_id};
+    struct store_target t = {.nsp = nsp_name ? str_of(nsp_name) : STR_NONE,
+                             .to = STORE_TO_SESSION,
+                             .id = w->session_id};
     store_unit_packet(work_unit(w), &t, p);
 }
 

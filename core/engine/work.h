@@ -1,9 +1,11 @@
 /*
- * One unit in the making: the packets of one POST, one WebSocket message, or one job, the handlers that they run, and what
- * these want done. The session's sockets are seen as of the fence, with the unit's own effects on them.
+ * One unit in the making: the packets of one POST, one WebSocket message, or one job, the
+ * handlers that they run, and what these want done. The session's sockets are seen as of
+ * the fence, with the unit's own effects on them.
  *
- * The short way (design 6.3): as long as all effects are packets to the sender's own WebSocket in this process, they are
- * only noted; if it stays so until the end they are sent at once, without a row.
+ * The short way (design 6.3): as long as all effects are packets to the sender's own
+ * WebSocket in this process, they are only noted; if it stays so until the end they are
+ * sent at once, without a row.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,28 +27,32 @@ struct recovery { /* a lost socket that a CONNECT brings back */
 
 struct work_socket {
     struct work_socket *next;
-    int64_t socket_id;   /* STORE_NEW_SOCKET(n) while this unit creates it; 0: not accepted yet (middleware) */
-    int64_t nsp_id;      /* 0: new */
+    int64_t socket_id; /* STORE_NEW_SOCKET(n) while this unit creates it; 0: not accepted
+                          yet (middleware) */
+    int64_t nsp_id;    /* 0: new */
     char *nsp_name, *sio_id; /* owned */
     const struct app_nsp *app;
-    bool is_gone;        /* this unit ends it */
+    bool is_gone; /* this unit ends it */
     bool has_data, has_user;
-    json_t *data;        /* own effects, owned */
+    json_t *data; /* own effects, owned */
     char *user;
     struct work_room *rooms;
     struct recovery *recovery; /* owned; NULL: a new socket, or one that is there */
-    char *auth;          /* JSON of a CONNECT that is being handled, owned; NULL: ask the store */
+    char *auth; /* JSON of a CONNECT that is being handled, owned; NULL: ask the store */
 };
 
-/* A binary packet of which attachments are still owed: the session's state between messages. */
+/* A binary packet of which attachments are still owed: the session's state between
+ * messages. */
 struct partial {
     struct buf text, attachments;
     int64_t n_owed;
     bool is_changed;
 };
 void partial_fini(struct partial *p);
-/* What the session had received when its last POST ended: it may go on in another process, or over WebSocket. */
-MUST_CHECK enum rc partial_load(struct partial *p, struct engine *e, const struct store_session *s);
+/* What the session had received when its last POST ended: it may go on in another
+ * process, or over WebSocket. */
+MUST_CHECK enum rc
+partial_load(struct partial *p, struct engine *e, const struct store_session *s);
 
 struct work_direct { /* a packet on the short way */
     struct store_packet *p;
@@ -56,41 +62,50 @@ struct work_direct { /* a packet on the short way */
 struct work {
     struct engine *e;
     int64_t now_ms;
-    int64_t session_id;    /* 0: a job without a session */
+    int64_t session_id; /* 0: a job without a session */
     int protocol;
     enum eio_transport transport;
-    bool has_transport;    /* the session is still open */
-    const char *eio_sid;   /* SECRET; revision 3: part of the socket ids */
-    int64_t due_ms;        /* polling: death by heartbeat, which counts once a namespace was joined; 0: WebSocket */
+    bool has_transport;  /* the session is still open */
+    const char *eio_sid; /* SECRET; revision 3: part of the socket ids */
+    int64_t due_ms;      /* polling: death by heartbeat, which counts once a namespace was
+                            joined; 0: WebSocket */
     struct work_socket *sockets;
-    const struct sub *sub; /* WebSocket: its sockets, looked up when asked for; else NULL */
-    size_t n_new;          /* sockets created by this unit */
+    const struct sub
+        *sub;     /* WebSocket: its sockets, looked up when asked for; else NULL */
+    size_t n_new; /* sockets created by this unit */
     struct partial *partial;
-    struct store_unit *u;  /* NULL until something must be committed */
-    size_t n_guard;        /* steps that the guard made */
+    struct store_unit *u; /* NULL until something must be committed */
+    size_t n_guard;       /* steps that the guard made */
     bool may_go_direct;
-    bool changes_state;    /* more than packets: the session's next message waits for the commit */
+    bool changes_state; /* more than packets: the session's next message waits for the
+                           commit */
     struct work_direct *direct;
     size_t n_direct, cap_direct;
-    enum sio_reason close_reason; /* SIO_R_NONE: the session goes on */
+    enum sio_reason close_reason;  /* SIO_R_NONE: the session goes on */
     void (*guard)(struct work *w); /* adds the unit's guard when `u` comes to be */
     int64_t guard_id, guard_gen;
 };
 
 void work_fini(struct work *w);
-/* The unit, for a step that is no direct packet: creates it with its guard, moves noted direct packets into it. */
+/* The unit, for a step that is no direct packet: creates it with its guard, moves noted
+ * direct packets into it. */
 struct store_unit *work_unit(struct work *w);
-struct work_socket *work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name, struct str sio_id);
-struct work_socket *work_socket_find(struct work *w, struct str nsp_name); /* open ones; NULL */
-void work_room_note(struct work_socket *k, const char *room, bool is_in); /* an own effect, or what is known otherwise */
+struct work_socket *work_socket_add(struct work *w, int64_t socket_id,
+                                    const char *nsp_name, struct str sio_id);
+struct work_socket *
+work_socket_find(struct work *w, struct str nsp_name); /* open ones; NULL */
+void work_room_note(struct work_socket *k, const char *room,
+                    bool is_in); /* an own effect, or what is known otherwise */
 size_t work_n_sockets(const struct work *w); /* open ones */
 /* A packet to one socket of this session: the short way if it may. Takes the packet. */
 void work_send(struct work *w, const struct work_socket *k, struct store_packet *p);
-/* A packet to the session itself (CONNECT_ERROR, DISCONNECT): stays due when its socket has ended. Takes the packet. */
+/* A packet to the session itself (CONNECT_ERROR, DISCONNECT): stays due when its socket
+ * has ended. Takes the packet. */
 void work_send_session(struct work *w, const char *nsp_name, struct store_packet *p);
 /* The session's sockets as the store has them; RC_BUSY as store/read.h. */
 MUST_CHECK enum rc work_load_sockets(struct work *w);
-/* The session is to be closed when the unit commits; nothing more of it is handled. The first reason stays. */
+/* The session is to be closed when the unit commits; nothing more of it is handled. The
+ * first reason stays. */
 void work_close(struct work *w, enum sio_reason reason);
 
 /* ---- input.c ---- */
@@ -103,12 +118,15 @@ void connect_begin(struct work *w, struct str nsp_name, struct str auth);
 void connect_main(struct work *w);
 /* The query of a namespace (`/x?a=b`) as the auth payload of an old client. */
 void connect_auth_of_query(struct buf *b, struct str query);
-/* Goes on after app_hold: the middleware number `from` and those after it; decision: accept or refuse was called. */
+/* Goes on after app_hold: the middleware number `from` and those after it; decision:
+ * accept or refuse was called. */
 void connect_resume(struct work *w, struct work_socket *k, size_t from);
-void connect_error(struct work *w, const char *nsp_name, const char *message, const char *data_json);
+void connect_error(struct work *w, const char *nsp_name, const char *message,
+                   const char *data_json);
 
 /* ---- call.c ---- */
-/* A disconnect or other continuation, and events; the effects land in `w`. A handler that fails leaves none. */
+/* A disconnect or other continuation, and events; the effects land in `w`. A handler that
+ * fails leaves none. */
 struct call_event {
     struct str event, args; /* raw JSON, see sio_packet */
     struct str attachments; /* length-prefixed */
@@ -120,9 +138,10 @@ void call_event(struct work *w, struct work_socket *k, const struct call_event *
 void call_disconnect(struct work *w, struct work_socket *k, struct str reason);
 void call_connect(struct work *w, struct work_socket *k);
 enum call_verdict { CALL_ACCEPTED, CALL_REFUSED, CALL_HELD };
-/* Runs one connection middleware; refusal leaves its text and data (owned by the caller). */
-enum call_verdict call_middleware(struct work *w, struct work_socket *k, app_fn *fn, size_t number, char **message,
-                                  char **data_json);
+/* Runs one connection middleware; refusal leaves its text and data (owned by the caller).
+ */
+enum call_verdict call_middleware(struct work *w, struct work_socket *k, app_fn *fn,
+                                  size_t number, char **message, char **data_json);
 struct call_later { /* what a continuation is given; see job.c for the wrapper's JSON */
     const char *name;
     const json_t *wrapper; /* borrowed */

@@ -103,7 +103,8 @@ decode_ack_id(struct str *rest, struct sio_packet *p)
         str_to_int(str_slice(*rest, from, i), 0, ACK_ID_MAX, &p->ack_id) != RC_OK) {
         if (p->type != SIO_ACK && p->type != SIO_BINARY_ACK)
             return RC_INVALID;
-        p->has_ack_id = false; /* nobody asked with such an id: ignored, as any unknown one */
+        p->has_ack_id =
+            false; /* nobody asked with such an id: ignored, as any unknown one */
     }
     while (i < n && is_id_space(z[i]))
         i++;

@@ -1,4 +1,6 @@
 -- Processes. store/live.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: process_create
 -- in: front os_pid address last_seq config_hash now; out: process_id; one row

@@ -1,4 +1,6 @@
 -- The log: appending and reading rows. store/log.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: log_append
 -- in: all but seq; zero rows. The seq is what the write connection's update hook saw.

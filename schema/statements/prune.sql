@@ -1,4 +1,6 @@
 -- Pruning. store/prune.c
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: prune_range
 -- out: oldest row (NULL: no rows), smallest keep_seq (NULL: nobody keeps); one row
@@ -27,6 +29,7 @@ DELETE FROM t_packet WHERE seq <= :cut;
 UPDATE t_meta SET horizon_seq = :cut WHERE horizon_seq < :cut;
 
 -- name: prune_members
+-- scan: m is the n intervals of the subquery
 -- in: cut n; zero rows. Intervals that ended below the horizon, but not those of a socket that may be recovered.
 DELETE FROM t_member WHERE (socket_id, room_id, since_seq) IN (
     SELECT m.socket_id, m.room_id, m.since_seq FROM (

@@ -1,4 +1,6 @@
 -- Transactions (store/thread.c), and what an opener looks at (store/open.c).
+--
+-- SPDX-License-Identifier: MIT
 
 -- name: batch_begin
 -- zero rows

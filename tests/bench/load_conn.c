@@ -191,7 +191,7 @@ take(struct load *l, struct load_conn *c, char *p, size_t n)
     else if (n_used == n && c->in.cap > IN_KEPT)
         buf_fini(&c->in);
     else
-        buf_drop_front(&c->in, n_used);
+        buf_drop_front(&c->in, n_used < c->in.len ? n_used : c->in.len); /* hung up and dialled again: empty */
 }
 
 static void

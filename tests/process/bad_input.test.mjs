@@ -16,7 +16,7 @@ import { frameBytes, HAS_REAL_MEMORY, OP, Peer, rawRequest } from './lib_ws.mjs'
 
 const PAYLOAD_MAX = 20_000;
 const EVENT = '42["echo","alive"]';
-// So many random inputs of each kind in a round; the third round must not need more memory than the second.
+// So many random inputs of each kind in a round; later rounds must not need more memory than the first ones.
 const ROUND = HAS_REAL_MEMORY ? 600 : 100;
 const GROWTH_MAX = 384 * 1024;
 
@@ -133,17 +133,18 @@ async function settled() {
   }, 20_000);
 }
 
-// Runs three rounds; the last one must not make the program larger.
+// Runs four rounds; the last two must not make the program larger. A size by itself jitters: pages of the page cache, a
+// queue that was larger this time.
 async function steady(t, program, round) {
   const sizes = [];
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < 4; i++) {
     await round(dice(1000 + i));
     await settled();
     sizes.push(pss(program));
   }
   t.diagnostic(`PSS after each round: ${sizes.map((n) => `${Math.round(n / 1024)} kB`).join(', ')}`);
   if (HAS_REAL_MEMORY) {
-    assert.ok(sizes[2] - sizes[1] < GROWTH_MAX, `${program.name} grew: ${sizes.map((n) => Math.round(n / 1024)).join(', ')} kB`);
+    assert.ok(Math.min(sizes[2], sizes[3]) - Math.max(sizes[0], sizes[1]) < GROWTH_MAX, `${program.name} grew: ${sizes.map((n) => Math.round(n / 1024)).join(', ')} kB`);
   }
 }
 
@@ -440,9 +441,9 @@ describe('the slow', () => {
   });
 
   it('readers that do not read are let go at max_queue, and their memory comes back', async (t) => {
-    const before = pss(server.ws[0]);
+    const sizes = [];
     const size = 15_000;
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < 3; round++) {
       const peers = [];
       for (let i = 0; i < 20; i++) {
         const peer = await (await Peer.connect({ port })).join();
@@ -461,9 +462,11 @@ describe('the slow', () => {
       }, 60_000);
       for (const peer of peers) peer.destroy();
       await settled();
+      sizes.push(pss(server.ws[0]));
     }
-    t.diagnostic(`PSS before ${Math.round(before / 1024)} kB, after ${Math.round(pss(server.ws[0]) / 1024)} kB`);
-    if (HAS_REAL_MEMORY) assert.ok(pss(server.ws[0]) - before < 6 * 1024 * 1024, 'what the ring and the page cache may hold');
+    t.diagnostic(`PSS after each round: ${sizes.map((n) => `${Math.round(n / 1024)} kB`).join(', ')}`);
+    // The ring and the page cache are full after the first round; each one queues 5 MB.
+    if (HAS_REAL_MEMORY) assert.ok(sizes[2] - sizes[1] < 2 * 1024 * 1024, 'the queues are given back');
   });
 
   it('polls whose answers nobody reads', async () => {

@@ -162,8 +162,8 @@ test_boot_raises_epoch_and_seq(void **state)
     world_open(w, STORE_FRONT_WS);
     assert_int_equal(store_epoch(w->st), 2);
     assert_int_equal(store_last_seq(w->st), INT64_C(4294967297));
-    assert_int_equal(world_number(w, "SELECT (due_ms + 500) / 1000 FROM t_job WHERE name = 'a'"),
-                     100);
+    assert_int_equal(
+        world_number(w, "SELECT (due_ms + 500) / 1000 FROM t_job WHERE name = 'a'"), 100);
     assert_int_equal(world_number(w, "SELECT due_ms FROM t_job WHERE name = 'b'"), 0);
     assert_int_equal(world_number(w, "SELECT due_ms FROM t_job WHERE name = 'c'"),
                      INT64_MAX);

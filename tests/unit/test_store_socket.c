@@ -172,8 +172,9 @@ test_what_follows_the_end_of_an_ended_socket_is_left_out(void **state)
     for (int i = 0; i < 2; i++) {
         struct store_unit *u = store_unit_create();
         store_unit_socket_end(u, id, false, STR("x"), FX_NOW_MS);
-        store_unit_packet(u, (&(struct store_target){.to = STORE_TO_SESSION, .id = t->session}),
-                          fx_event("[\"left\"]"));
+        store_unit_packet(
+            u, (&(struct store_target){.to = STORE_TO_SESSION, .id = t->session}),
+            fx_event("[\"left\"]"));
         assert_int_equal(fx_run(&t->a, u).is_stopped, i == 1);
     }
     FX_ASSERT_TEXT(&t->a, "SELECT group_concat(kind) FROM t_packet", "0,19,2");

@@ -1,0 +1,215 @@
+/*
+ * A WebSocket session begins: checks before the 101, its row, or the upgrade of one that
+ * polls.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/engine/ws.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/rnd.h"
+
+/* ---- open ---- */
+
+static enum eio_error
+check(struct engine *e, const struct engine_request *r, const struct eio_request *q,
+      struct store_session *s)
+{
+    struct buf headers;
+    buf_init(&headers);
+    bool is_origin_ok = origin_check(e->cfg, r, &headers);
+    buf_fini(&headers);
+    if (!q->has_transport || (q->transport == EIO_WEBSOCKET && !e->cfg->is_websocket))
+        return EIO_E_TRANSPORT_UNKNOWN;
+    if (q->transport != EIO_WEBSOCKET)
+        return EIO_E_BAD_REQUEST; /* EIO-TRANSPORT-MISMATCH */
+    if (!is_origin_ok)
+        return EIO_E_FORBIDDEN;
+    if (q->has_eio_sid) {
+        if (store_read_session(e->store, q->eio_sid, s) != RC_OK || s->is_closed)
+            return EIO_E_SID_UNKNOWN;
+        return s->protocol != q->protocol ? EIO_E_BAD_REQUEST : EIO_E_NONE;
+    }
+    if (q->protocol == 3 && !e->cfg->is_eio3)
+        return EIO_E_BAD_PROTOCOL;
+    return EIO_E_NONE;
+}
+
+struct query {
+    struct buf scratch;
+    struct eio_param params[EIO_PARAMS_MAX];
+    size_t n;
+    struct eio_request q;
+};
+
+static void
+query_decode(struct query *q, const struct engine_request *r)
+{
+    buf_init(&q->scratch);
+    q->n = 0;
+    if (eio_query_decode(r->query, &q->scratch, q->params, &q->n) != RC_OK)
+        q->n = 0;
+    eio_request_decode(q->params, q->n, &q->q);
+}
+
+enum rc
+engine_ws_check(struct engine *e, const struct engine_request *r, int *status,
+                const char **content_type, struct buf *body)
+{
+    struct query q;
+    struct store_session s;
+    enum rc rc = RC_INVALID;
+    query_decode(&q, r);
+    if (!eio_path_is_ours(r->path, e->cfg->path)) {
+        *status = 404;
+        *content_type = "text/plain";
+        buf_append_z(body, "not found\n");
+    } else if (e->is_draining) {
+        *status = 503;
+        *content_type = "text/plain";
+        buf_append_z(body, "restarting\n");
+    } else {
+        enum eio_error error = check(e, r, &q.q, &s);
+        if (error == EIO_E_NONE) {
+            rc = RC_OK;
+        } else {
+            *status = 400; /* the reference says 400 for each, with the bare text */
+            *content_type = "text/html";
+            buf_append_z(body, eio_error_text(error));
+        }
+    }
+    buf_fini(&q.scratch);
+    return rc;
+}
+
+static void
+on_created(void *arg, const struct store_result *r)
+{
+    struct engine_ws *w = arg;
+    struct engine *e = w->e;
+    w->n_units--;
+    if (r->rc != RC_OK) {
+        log_error("engine", "handshake.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
+        ws_end(w, SIO_R_NONE);
+        ws_release(w);
+        return;
+    }
+    w->sub.session_id = r->lease.session_id;
+    w->gen = r->lease.gen;
+    if (w->state == WS_CLOSED) { /* left meanwhile */
+        session_close(e, w->sub.session_id, SIO_R_TRANSPORT_CLOSE);
+        ws_release(w);
+        return;
+    }
+    w->state = WS_OPEN;
+    w->sub.from_seq = store_last_seq(e->store);
+    adapter_enter(&e->adapter, &w->sub);
+    ws_arm(w);
+    log_info("engine", "session.open", LOG_I("session", w->sub.session_id),
+             LOG_Z("transport", "websocket"), LOG_I("protocol", w->protocol));
+    if (w->protocol == 3)
+        ws_join_main(w);
+    if (w->inbox != NULL)
+        engine_later(e, &w->later, ws_turn);
+}
+
+/* The open packet says nothing that the commit could change, but nobody may know the id
+ * before it (design 4.5). */
+struct opening {
+    struct engine_ws *w;
+    char eio_sid[RND_ID_LEN + 1];
+};
+
+static void
+on_opening(void *arg, const struct store_result *r)
+{
+    struct opening *o = arg;
+    struct engine_ws *w = o->w;
+    const struct cfg *cfg = w->e->cfg;
+    if (r->rc == RC_OK && w->state == WS_OPENING) {
+        struct buf b;
+        struct eio_open open = {o->eio_sid, false, cfg->ping_interval_ms,
+                                cfg->ping_timeout_ms, cfg->max_payload_bytes};
+        buf_init(&b);
+        buf_append_c(&b, '0' + EIO_OPEN);
+        eio_open_encode(&b, &open);
+        buf_append_c(&b, '\0');
+        ws_send_text(w, b.p);
+        buf_fini(&b);
+    }
+    free(o);
+    on_created(w, r);
+}
+
+static void
+open_session(struct engine_ws *w, const struct engine_request *r, const struct query *q)
+{
+    struct engine *e = w->e;
+    int64_t now_ms = clock_now_ms();
+    struct opening *o = xcalloc(1, sizeof *o);
+    struct buf handshake;
+    o->w = w;
+    rnd_id(o->eio_sid);
+    if (q->q.protocol == 3)
+        w->eio_sid = xstrdup(o->eio_sid);
+    buf_init(&handshake);
+    session_handshake_encode(&handshake, r, q->params, q->n);
+    ws_plan_ping(w, now_ms);
+    w->connect_due_ms = now_ms + e->cfg->connect_timeout_ms;
+    struct store_session_new new = {
+        .eio_sid = str_of(o->eio_sid),
+        .protocol = q->q.protocol,
+        .is_websocket = true,
+        .remote = r->remote,
+        .handshake = buf_str(&handshake),
+        .now_ms = now_ms,
+        .ping_ms = w->ping_ms,
+        .due_ms = w->due_ms,
+        .connect_due_ms = w->connect_due_ms,
+    };
+    struct store_unit *u = store_unit_create();
+    store_unit_session_create(u, &new);
+    buf_fini(&handshake);
+    w->n_units++;
+    engine_submit(e, u, on_opening, o);
+}
+
+struct engine_ws *
+engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
+{
+    struct engine_ws *w = ws_create(e, conn);
+    struct query q;
+    struct store_session s;
+    query_decode(&q, r);
+    w->protocol = (uint8_t)q.q.protocol;
+    w->sub.ops = &ws_ops;
+    w->sub.form = engine_form(e, q.q.protocol);
+    w->timer.fn = ws_on_timer;
+    w->gap_timer.fn = ws_on_gap_end;
+    if (!q.q.has_eio_sid) {
+        w->state = WS_OPENING;
+        open_session(w, r, &q);
+    } else if (store_read_session(e->store, q.q.eio_sid, &s) != RC_OK || s.is_closed ||
+               s.is_websocket ||
+               (s.upgrade_id != 0 && s.upgrade_due_ms > clock_now_ms() &&
+                store_process_is_alive(e->store, s.upgrade_id))) {
+        w->state = WS_WAITING; /* EIO-UPGRADE-TWICE: accepted, then closed */
+        ws_end(w, SIO_R_NONE);
+    } else {
+        w->state = WS_WAITING;
+        w->sub.session_id = s.session_id;
+        if (q.q.protocol == 3)
+            w->eio_sid = str_dup(q.q.eio_sid);
+        w->sub.from_seq = store_last_seq(e->store);
+        adapter_enter(&e->adapter,
+                      &w->sub); /* without sockets: it only hears of the session's end */
+        timers_arm(&e->timers, &w->timer, clock_now_ms() + e->cfg->upgrade_timeout_ms);
+    }
+    buf_fini(&q.scratch);
+    return w;
+}

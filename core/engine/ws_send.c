@@ -1,0 +1,163 @@
+/*
+ * A WebSocket session: what goes out, and the heartbeat; see ws.h.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/engine/ws.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
+#define CONNECT_GAP_MS 3
+
+/* ---- sending ---- */
+
+void
+ws_send_frames(struct engine_ws *w, struct frame *f)
+{
+    if (w->conn != NULL)
+        w->e->ws->send(w->conn, f);
+}
+
+void
+ws_send_text(struct engine_ws *w, const char *text)
+{
+    struct frame *f = frame_of(str_of(text));
+    f->is_plain = true;
+    ws_send_frames(w, f);
+    frame_unref(f);
+}
+
+static struct engine_ws *
+ws_of_sub(struct sub *s)
+{
+    return (struct engine_ws *)((char *)s - offsetof(struct engine_ws, sub));
+}
+
+/* What a recovered socket missed follows its CONNECT reply: the official client would
+ * handle events that come before it twice over WebSocket (design 7). Rows that wait
+ * behind the gap are kept in their order. */
+static void
+replay(struct engine_ws *w, const struct store_packet *connect)
+{
+    struct due missed = {0};
+    enum rc rc = session_replay(w->e, connect, &missed);
+    for (size_t i = 0; i < missed.n && rc == RC_OK; i++)
+        due_add(&w->held, missed.p[i]);
+    due_clear(&missed);
+    if (rc != RC_OK) { /* never a partial `recovered` */
+        ws_end(w, SIO_R_TRANSPORT_ERROR);
+        return;
+    }
+    struct store_unit *u = store_unit_create();
+    store_unit_caught_up(u, w->sub.session_id, w->gen, connect->seq);
+    engine_submit(w->e, u, NULL, NULL);
+}
+
+void
+ws_event(struct sub *s, struct store_packet *p, struct frame *f)
+{
+    struct engine_ws *w = ws_of_sub(s);
+    bool is_held = w->gap_timer.pos != 0;
+    if (w->conn == NULL || w->state != WS_OPEN ||
+        (p->is_volatile && (is_held || !w->e->ws->is_writable(w->conn))))
+        return;
+    if (is_held) {
+        due_add(&w->held, p);
+        return;
+    }
+    w->e->ws->send(w->conn, f);
+    if (p->kind == STORE_CONNECT)
+        w->connect_due_ms = 0; /* it is not armed again (8.19) */
+    if (p->kind == STORE_CONNECT && w->protocol == 4)
+        timers_arm(&w->e->timers, &w->gap_timer, clock_now_ms() + CONNECT_GAP_MS);
+    if (p->kind == STORE_CONNECT && p->arg_id != 0)
+        replay(w, p);
+}
+
+/* The connection ends: what was held goes before. */
+void
+ws_flush_held(struct engine_ws *w)
+{
+    timers_disarm(&w->e->timers, &w->gap_timer);
+    for (size_t i = 0; i < w->held.n; i++)
+        ws_send_frames(w, engine_frames(w->e, w->held.p[i], w->sub.form));
+    due_clear(&w->held);
+}
+
+void
+ws_on_gap_end(struct timer *t)
+{
+    struct engine_ws *w =
+        (struct engine_ws *)((char *)t - offsetof(struct engine_ws, gap_timer));
+    struct due held = w->held;
+    w->held = (struct due){0};
+    for (size_t i = 0; i < held.n;
+         i++) { /* a further CONNECT among them holds the rest again */
+        ws_event(&w->sub, held.p[i], engine_frames(w->e, held.p[i], w->sub.form));
+    }
+    due_clear(&held);
+}
+
+static void
+on_noop(struct sub *s)
+{
+    (void)s;
+}
+
+static void
+on_close(struct sub *s, struct str reason)
+{
+    (void)reason;
+    ws_end(ws_of_sub(s), SIO_R_NONE); /* the row says that it is closed already */
+}
+
+const struct sub_ops ws_ops = {ws_event, on_noop, on_close};
+
+/* ---- heartbeat and deadlines ---- */
+
+void
+ws_arm(struct engine_ws *w)
+{
+    int64_t due_ms = w->is_pinged || w->protocol == 3 ? w->due_ms : w->ping_ms;
+    if (w->connect_due_ms != 0 && w->connect_due_ms < due_ms)
+        due_ms = w->connect_due_ms;
+    timers_arm(&w->e->timers, &w->timer, due_ms);
+}
+
+void
+ws_plan_ping(struct engine_ws *w, int64_t now_ms)
+{
+    w->ping_ms = session_ping_ms(w->e->cfg, now_ms);
+    w->due_ms = w->ping_ms + w->e->cfg->ping_timeout_ms;
+    w->is_pinged = w->is_extended = false;
+}
+
+void
+ws_on_timer(struct timer *t)
+{
+    struct engine_ws *w =
+        (struct engine_ws *)((char *)t - offsetof(struct engine_ws, timer));
+    int64_t now_ms = clock_now_ms();
+    if (w->state != WS_OPEN) { /* WAITING … UPGRADING: the upgrade took too long */
+        ws_end(w, SIO_R_NONE);
+        return;
+    }
+    if (w->connect_due_ms != 0 && now_ms >= w->connect_due_ms) {
+        ws_end(w, SIO_R_FORCED_SERVER_CLOSE); /* SIO-CONNECT-TIMEOUT */
+        return;
+    }
+    if (now_ms >= w->due_ms) {
+        ws_end(w, SIO_R_PING_TIMEOUT); /* EIO-PING-TIMEOUT */
+        return;
+    }
+    if (!w->is_pinged && w->protocol != 3 && now_ms >= w->ping_ms) {
+        w->is_pinged = true;
+        w->due_ms = now_ms + w->e->cfg->ping_timeout_ms;
+        ws_send_text(w, "2");
+    }
+    ws_arm(w);
+}
