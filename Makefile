@@ -47,6 +47,7 @@ PKG_fcgi := libuv zlib
 PKG_ws := libuv libwebsockets zlib
 PKG_tests/unit := cmocka jansson libuv sqlite3
 PKG_tests/fuzz := jansson libuv sqlite3
+PKG_tests/bench := libuv libwebsockets sqlite3 zlib
 PKG_docs/examples := jansson
 PKG_tests/apps := jansson
 pkg_cflags = $(if $(1),$(shell pkg-config --cflags $(1)))
@@ -78,7 +79,7 @@ PROGRAMS := $(if $(wildcard fcgi/main.c),$(B)/siolite.fcgi $(B)/siolite.cgi) \
             $(if $(CTL_SRC),$(B)/siolite)
 APPS := $(patsubst %.c,$(B)/apps/%.so,$(notdir $(APP_SRC)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
-BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(BENCH_SRC))
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(filter-out tests/bench/load_%,$(BENCH_SRC)))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 
 GENERATED := $(if $(wildcard core/app/app.h),$(GEN)/siolite/app.h) \
@@ -178,9 +179,9 @@ $(B)/unit/test_ws_%: $(B)/obj/tests/unit/test_ws_%.o $(B)/lib-ws.a $(B)/lib.a
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	$(call say,LD,$@)
 	$(Q)$(call link,cmocka)
-$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/lib.a
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(call obj,$(filter tests/bench/load_%,$(BENCH_SRC))) $(B)/lib.a
 	$(call say,LD,$@)
-	$(Q)$(call link,zlib)
+	$(Q)$(call link,libwebsockets zlib)
 
 # ---- fuzz targets: everything again by clang ----
 

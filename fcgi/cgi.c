@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "fcgi/response.h"
 
@@ -106,12 +107,37 @@ write_all(struct str bytes)
     }
 }
 
+/* An answer before the body was read: mod_cgid's stdin and stdout are one socket, and the
+ * end of a socket with bytes unread resets it, answer and all. */
+static void
+skip_body(struct fcgi_cgi *g)
+{
+    char bytes[READ_BYTES];
+    int64_t end_ms = clock_now_ms() + (int64_t)REQUEST_MS;
+    while (g->n_left != 0) {
+        struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+        int64_t rest_ms = end_ms - clock_now_ms();
+        if (rest_ms <= 0 || poll(&p, 1, (int)rest_ms) <= 0)
+            return;
+        size_t n_wanted = sizeof bytes;
+        if (g->n_left > 0 && (uint64_t)g->n_left < n_wanted)
+            n_wanted = (size_t)g->n_left;
+        ssize_t n = read(STDIN_FILENO, bytes, n_wanted);
+        if (n <= 0)
+            return;
+        if (g->n_left > 0)
+            g->n_left -= n;
+    }
+}
+
 static void
 on_answer(void *arg, const struct engine_answer *a)
 {
     struct fcgi_cgi *g = arg;
     struct buf out = {0};
     struct str body;
+    if (g->state == CGI_READ)
+        skip_body(g);
     g->http = NULL;
     fcgi_response_encode(g->deflater, &out, &body, a, g->coding);
     buf_append_str(&out, body);
@@ -209,7 +235,6 @@ start_reading(struct fcgi_cgi *g)
      * case. */
     if (g->has_out)
         uv_poll_start(&g->out, UV_PRIORITIZED, on_stdout);
-    g->n_left = body_length(&g->request);
     if (g->n_left != 0)
         g->has_in = uv_poll_init(g->o.loop, &g->in, STDIN_FILENO) == 0;
     if (g->has_in) {
@@ -262,12 +287,14 @@ fcgi_cgi_create(const struct fcgi_cgi_options *o)
     uv_prepare_init(o->loop, &g->prepare);
     g->timer.data = g->prepare.data = g;
     uv_prepare_start(&g->prepare, on_prepare);
+    g->n_left = -1;
     if (read_environment(&g->request, o->cfg->trusted_proxy) != RC_OK) {
         on_answer(g, &(struct engine_answer){
                          .status = 431}); /* too many headers; as in conn.c */
         return g;
     }
     g->coding = g->request.coding;
+    g->n_left = body_length(&g->request);
     g->http = engine_http_begin(o->engine, &g->request.engine, on_answer, g);
     if (g->http)
         start_reading(g);

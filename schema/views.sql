@@ -331,7 +331,7 @@ CREATE TRIGGER emit_insert INSTEAD OF INSERT ON emit
 BEGIN
     SELECT CASE
         WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE name = coalesce(new.nsp, '/'))
-            THEN RAISE(ABORT, 'emit.nsp: no such namespace')
+            THEN RAISE(ABORT, 'emit.nsp: no such namespace; allowed: one that the application has, or NULL for /')
         WHEN typeof(new.room) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'emit.room: must be text (a room or a socket id) or NULL (everybody)')
         WHEN typeof(new.except_room) NOT IN ('text', 'null')
@@ -402,7 +402,7 @@ CREATE TRIGGER room_join_insert INSTEAD OF INSERT ON room_join
 BEGIN
     SELECT CASE
         WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE new.nsp IS NULL OR name = new.nsp)
-            THEN RAISE(ABORT, 'room_join.nsp: no such namespace')
+            THEN RAISE(ABORT, 'room_join.nsp: no such namespace; allowed: that of the socket, or leave it out')
         WHEN typeof(new.socket) <> 'text' OR NOT EXISTS (
             SELECT 1 FROM t_socket s JOIN t_nsp n USING (nsp_id)
             WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp))
@@ -432,7 +432,7 @@ CREATE TRIGGER room_leave_insert INSTEAD OF INSERT ON room_leave
 BEGIN
     SELECT CASE
         WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE new.nsp IS NULL OR name = new.nsp)
-            THEN RAISE(ABORT, 'room_leave.nsp: no such namespace')
+            THEN RAISE(ABORT, 'room_leave.nsp: no such namespace; allowed: that of the socket, or leave it out')
         WHEN typeof(new.socket) <> 'text'
             THEN RAISE(ABORT, 'room_leave.socket: must be the id of a socket')
         WHEN typeof(new.room) <> 'text'
@@ -458,7 +458,7 @@ CREATE TRIGGER kick_insert INSTEAD OF INSERT ON kick
 BEGIN
     SELECT CASE
         WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE new.nsp IS NULL OR name = new.nsp)
-            THEN RAISE(ABORT, 'kick.nsp: no such namespace')
+            THEN RAISE(ABORT, 'kick.nsp: no such namespace; allowed: that of the socket, or leave it out')
         WHEN typeof(new.socket) <> 'text'
             THEN RAISE(ABORT, 'kick.socket: must be the id of a socket')
         WHEN new.is_close NOT IN (0, 1)

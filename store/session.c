@@ -309,6 +309,14 @@ store_unit_upgrade_reset(struct store_unit *u, int64_t session_id, int64_t seen_
 
 /* ---- closing ---- */
 
+static enum rc
+drop_partial(struct store_write *w, int64_t session_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_partial_drop);
+    sqlite3_bind_int64(q, STORE_PARAM_partial_drop_session_id, session_id);
+    return conn_done(q);
+}
+
 struct ids {
     int64_t *p;
     size_t n, cap;
@@ -354,6 +362,8 @@ store_session_end(struct store_write *w, struct store_unit *u, int64_t session_i
     sqlite3_bind_int64(q, STORE_PARAM_session_close_forget_ms,
                        e->now_ms + FORGET_AFTER_MS);
     rc = store_step_change(w, q);
+    if (rc == RC_OK)
+        rc = drop_partial(w, session_id);
     if (rc == RC_OK)
         rc = end_sockets(w, u, session_id, e);
     if (rc != RC_OK)
@@ -470,11 +480,8 @@ run_partial(struct store_write *w, struct store_unit *u, struct store_step *step
     (void)u;
     if (rc != RC_OK)
         return rc;
-    if (!s->text.len) {
-        q = conn_stmt(w->conn, STORE_STMT_partial_drop);
-        sqlite3_bind_int64(q, STORE_PARAM_partial_drop_session_id, s->session_id);
-        return conn_done(q);
-    }
+    if (!s->text.len)
+        return drop_partial(w, s->session_id);
     q = conn_stmt(w->conn, STORE_STMT_partial_put);
     sqlite3_bind_int64(q, STORE_PARAM_partial_put_session_id, s->session_id);
     conn_bind_str(q, STORE_PARAM_partial_put_body, s->text);

@@ -6,16 +6,16 @@
  *
  * Rules
  * - Handlers run on the loop of the process that got the packet, and never block (one
- * that takes over 50 ms is logged).
+ *   that takes over 50 ms is logged).
  * - What a handler does are effects: they commit together after it returned, or not at
- * all; nobody sees any of them before.
+ *   all; nobody sees any of them before.
  * - A handler keeps nothing in process memory: the next packet of the same client may be
- * handled by another process. What lasts is socket data, rooms, the application's own
- * tables; whatever happens later continues BY NAME.
+ *   handled by another process. What lasts is socket data, rooms, the application's own
+ *   tables; whatever happens later continues BY NAME.
  * - Verbs return void: the first error sticks (app_error), drops all effects of the unit
- * and is logged once.
+ *   and is logged once.
  * - `struct app_call`, `struct app_to` and everything borrowed from them live until the
- * handler returns.
+ *   handler returns.
  *
  * Threads: everything here on the thread that runs the handler. Prefix app_ (an exception
  * to house style N1).
@@ -38,108 +38,128 @@ struct app_call; /* one run of a handler */
 struct app_to;   /* a target, built step by step */
 typedef void app_fn(struct app_call *c);
 
-/* ------------------------------------------------------------------ yours */
+/* ---- yours ---- */
 
 /* Registers handlers. `abi` is APP_ABI of the program that loads it: if that is not the
  * application's own, register nothing and return APP_ABI, so that both numbers can be
  * reported. 0: ready; anything else refuses to start. */
 int app_load(struct app *a, int abi);
 
-/* ------------------------------------------------------------------ registration, in app_load() only */
+/* ---- registration, in app_load() only ---- */
 
 /* "/chat"; a pattern is "~" and an extended regular expression: "~^/dyn-[0-9]+$": a
  * namespace of that name exists as soon as somebody asks for it. "/" exists even if
  * nobody registers it. */
 struct app_nsp *app_nsp(struct app *a, const char *name);
-void app_use(
-    struct app_nsp *n,
-    app_fn *fn); /* connection middleware, in order; returning accepts, see app_refuse */
-void app_use_packet(struct app_nsp *n,
-                    app_fn *fn); /* before each event; app_refuse drops the event */
-void app_on_connect(struct app_nsp *n,
-                    app_fn *fn); /* recovered sockets too: app_is_recovered */
-void app_on_event(struct app_nsp *n, const char *event,
-                  app_fn *fn); /* NULL: any event without a handler of its own */
-/* Once for each loss, also of a socket that may be recovered. Its effects commit exactly
- * once, with the end of the socket, also after a crash: until then its rooms can be read,
- * and it still counts in app_count and app_fetch. */
+
+/* Connection middleware, in order: returning accepts, see app_refuse and app_hold. */
+void app_use(struct app_nsp *n, app_fn *fn);
+
+/* Packet middleware, before each event: app_refuse drops the event. */
+void app_use_packet(struct app_nsp *n, app_fn *fn);
+
+/* Recovered sockets too, see app_is_recovered; their rooms are back in a continuation. */
+void app_on_connect(struct app_nsp *n, app_fn *fn);
+
+/* `event` NULL: any event without a handler of its own. */
+void app_on_event(struct app_nsp *n, const char *event, app_fn *fn);
+
+/* Once for each loss, also of a socket that may be recovered, right after its end: it is
+ * no longer in app_count and app_fetch, and app_rooms gives the rooms that it was in. The
+ * effects commit exactly once, also after a crash. */
 void app_on_disconnect(struct app_nsp *n, app_fn *fn);
-void app_on_later(struct app_nsp *n, const char *name,
-                  app_fn *fn); /* continues app_ask, app_after, app_then */
+
+/* Continues app_ask, app_after, app_then. */
+void app_on_later(struct app_nsp *n, const char *name, app_fn *fn);
+
 /* The application's own tables: run once in a transaction, when `version` is above the
  * one the database knows. */
 void app_schema(struct app *a, int version, const char *sql);
+
 /* A named statement with parameters :1 :2 …; an INSERT, UPDATE, DELETE for app_exec, a
  * SELECT for app_select. */
 void app_sql(struct app *a, const char *name, const char *sql);
 
-/* ------------------------------------------------------------------ the caller; strings are NUL-terminated, borrowed */
+/* ---- the caller; strings are NUL-terminated, borrowed ---- */
 
-const char *
-app_id(struct app_call
-           *c); /* the socket's public id; NULL in a continuation without a socket */
-const char *app_user(struct app_call *c); /* as set by app_set_user; NULL: nobody */
-const char *
-app_reason(struct app_call *c); /* on_disconnect: why ("transport close" …), else NULL */
+/* The socket's public id; NULL in a continuation without a socket. */
+const char *app_id(struct app_call *c);
+
+/* As set by app_set_user; NULL: nobody. */
+const char *app_user(struct app_call *c);
+
+/* In on_disconnect: why ("transport close" …), else NULL. */
+const char *app_reason(struct app_call *c);
+
 const char *app_nsp_name(struct app_call *c);
-const char *
-app_transport(struct app_call
-                  *c); /* "polling" or "websocket", now; NULL when the session is over */
-const char *app_event(struct app_call *c); /* the event's name; NULL outside of events */
-int app_protocol(struct app_call *c);      /* Engine.IO revision, 4 or 3 */
+
+/* "polling" or "websocket", now; NULL when the session is over. */
+const char *app_transport(struct app_call *c);
+
+/* The event's name; NULL outside of events. */
+const char *app_event(struct app_call *c);
+
+/* Engine.IO revision, 4 or 3. */
+int app_protocol(struct app_call *c);
+
 bool app_is_recovered(struct app_call *c);
-const char *app_remote(struct app_call *c); /* the client's address at the handshake */
-const char *
-app_query_param(struct app_call *c,
-                const char *name); /* of the handshake request; NULL if absent */
-const char *
-app_header(struct app_call *c,
-           const char *name); /* of the handshake request, any case; NULL if absent */
-const json_t *app_query(
-    struct app_call *c); /* all query parameters of the handshake: an object of strings */
-const json_t *
-app_auth(struct app_call
-             *c); /* the CONNECT's payload, {} if none; kept as long as the socket */
-const json_t *
-app_data(struct app_call
-             *c); /* as set by app_set_data, JSON null if never; own effects included */
-const json_t *app_state(
-    struct app_call *c); /* continuation: what app_ask, app_after, app_then were given */
+
+/* Of the handshake request: the client's address; a query parameter, a header (in any
+ * case of letters), NULL if absent; all query parameters, an object of strings. */
+const char *app_remote(struct app_call *c);
+const char *app_query_param(struct app_call *c, const char *name);
+const char *app_header(struct app_call *c, const char *name);
+const json_t *app_query(struct app_call *c);
+
+/* The CONNECT's payload, {} if none; kept as long as the socket. */
+const json_t *app_auth(struct app_call *c);
+
+/* As set by app_set_data, JSON null if never; own effects included. */
+const json_t *app_data(struct app_call *c);
+
+/* In a continuation: what app_ask, app_after, app_then were given. */
+const json_t *app_state(struct app_call *c);
 
 /* The event's arguments: raw bytes until asked for. `i` from 0; false or NULL where
- * absent or of another kind. */
+ * absent or of another kind. A string is also NUL-terminated, and may contain NULs; an
+ * int is a number without fraction that fits; bytes are a binary attachment as this
+ * argument; JSON is NULL too where jansson can't hold it (lone surrogates …). */
 size_t app_n_args(struct app_call *c);
-bool app_arg_str(struct app_call *c, size_t i, const char **s,
-                 size_t *len); /* also NUL-terminated; may contain NULs */
-bool app_arg_int(struct app_call *c, size_t i,
-                 int64_t *v); /* a number without fraction that fits */
+bool app_arg_str(struct app_call *c, size_t i, const char **s, size_t *len);
+bool app_arg_int(struct app_call *c, size_t i, int64_t *v);
 bool app_arg_num(struct app_call *c, size_t i, double *v);
 bool app_arg_bool(struct app_call *c, size_t i, bool *v);
-bool app_arg_bytes(struct app_call *c, size_t i, const void **p,
-                   size_t *len); /* a binary attachment as this argument */
-const json_t *
-app_arg_json(struct app_call *c,
-             size_t i); /* NULL where jansson can't hold it (lone surrogates …) */
+bool app_arg_bytes(struct app_call *c, size_t i, const void **p, size_t *len);
+const json_t *app_arg_json(struct app_call *c, size_t i);
 bool app_wants_ack(struct app_call *c);
 
-/* ------------------------------------------------------------------ targets: chainable, each socket once
+/* ---- targets: chainable, each socket once ----
+ *
  * Each verb changes the target and returns it; one target serves any number of effects.
  * In a continuation the sender is who sent the event; once it has gone, app_sender
  * reaches nobody and app_others all. */
 
-struct app_to *app_sender(struct app_call *c); /* the socket itself */
-struct app_to *app_others(struct app_call *c); /* the namespace without the sender; with
-                                                  app_in: those rooms without it */
-struct app_to *
-app_all(struct app_call
-            *c); /* the namespace; with app_in: those rooms, the sender too if it is in */
-struct app_to *
-app_in(struct app_to *t, const char *room); /* a room or a socket's id; several add up */
-struct app_to *
-app_except(struct app_to *t, const char *room); /* whose members are left out */
-struct app_to *
-app_to_user(struct app_to *t, const char *user);          /* all sockets of this user */
-struct app_to *app_of(struct app_to *t, const char *nsp); /* another namespace */
+/* The socket itself. */
+struct app_to *app_sender(struct app_call *c);
+
+/* The namespace without the sender; with app_in: those rooms without it. */
+struct app_to *app_others(struct app_call *c);
+
+/* The namespace; with app_in: those rooms, the sender too if it is in. */
+struct app_to *app_all(struct app_call *c);
+
+/* A room or a socket's id; several add up. */
+struct app_to *app_in(struct app_to *t, const char *room);
+
+/* A room whose members are left out. */
+struct app_to *app_except(struct app_to *t, const char *room);
+
+/* All sockets of this user. */
+struct app_to *app_to_user(struct app_to *t, const char *user);
+
+/* Another namespace. */
+struct app_to *app_of(struct app_to *t, const char *nsp);
+
 enum app_flag {
     APP_VOLATILE = 1, /* only to whom can be written to right now */
     APP_LOCAL = 2,    /* only to clients of this process */
@@ -147,68 +167,95 @@ enum app_flag {
 };
 struct app_to *app_with(struct app_to *t, unsigned flags);
 
-/* ------------------------------------------------------------------ effects
- * fmt has a letter an argument: s const char * (NULL: null), i int64_t, f double, b int
- * as bool, n null (no argument), j json_t * (taken; NULL: null), J const json_t *
- * (borrowed; NULL: null), B const void * and size_t: binary, S const char * and size_t:
- * text with its length, A size_t: the event's own arguments from there on, raw,
- * attachments included. In a continuation of app_ask: R size_t: all arguments of that
- * answer, raw likewise; L: one list of the first argument of each answer (null where it
- * has none), raw likewise. Blanks count for nothing; [ ] make a list and { } an object of
- * what is between them, keys being s: "{ss si}", "id", id, "n", (int64_t)3. A, R in them
- * are values too. */
+/* ---- effects ----
+ *
+ * `fmt` has a letter an argument:
+ *
+ *     s  const char *, NULL is null       S  const char *, size_t: text with its length
+ *     i  int64_t                          B  const void *, size_t: binary
+ *     f  double                           j  json_t *, taken, NULL is null
+ *     b  int, as a boolean                J  const json_t *, borrowed, NULL is null
+ *     n  null, no argument                A  size_t: the event's own arguments from there
+ *                                            on, raw, attachments included
+ *
+ * In a continuation of app_ask also:
+ *
+ *     R  size_t: all arguments of that answer, raw likewise
+ *     L  no argument: one list of the first argument of each answer, null where it has
+ * none
+ *
+ * Blanks count for nothing. [ ] make a list and { } an object of what is between them,
+ * keys being s: "{ss si}", "id", id, "n", (int64_t)3. */
 
 void app_emit(struct app_to *t, const char *event, const char *fmt, ...);
+
 /* Emits and asks each receiver for an answer; when all answered, or after timeout_ms (-1:
- * never), `later` runs once, with app_answer() and the rest. A continuation inherits the
- * event's open ack. `state` is taken, may be NULL. */
+ * never), `later` runs once, with app_answer() and the rest. `state` is taken, may be
+ * NULL. A continuation, of this and of the next two, inherits the event's open ack. */
 void app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
              const char *event, const char *fmt, ...);
-void app_after(struct app_call *c, int64_t ms, const char *later,
-               json_t *state); /* durable; fires once; inherits the ack */
-void app_then(struct app_call *c, const char *later,
-              json_t *state); /* after this unit's commit; likewise */
+
+/* Goes on after a time; durable, fires once. */
+void app_after(struct app_call *c, int64_t ms, const char *later, json_t *state);
+
+/* Goes on after this unit's commit. */
+void app_then(struct app_call *c, const char *later, json_t *state);
+
 /* The continuations of this handler get its event too: app_event, app_arg_…, 'A'. In a
  * continuation: pass it on. */
 void app_keep_args(struct app_call *c);
-void
-app_ack(struct app_call *c, const char *fmt,
-        ...); /* answers the event (or the one it continues); once; no-op if not asked */
 
-void app_hold(
-    struct app_call *c); /* middleware: decided later, by a continuation (app_after …) */
-void app_accept(struct app_call *c); /* that continuation: accepts */
-void app_refuse(struct app_call *c, const char *message,
-                json_t *data); /* CONNECT_ERROR; data is taken, may be NULL */
+/* Answers the event (or the one it continues); once; nothing happens if not asked to. */
+void app_ack(struct app_call *c, const char *fmt, ...);
+
+/* Connection middleware: it is decided later, by a continuation (app_after …), which
+ * accepts or refuses. */
+void app_hold(struct app_call *c);
+void app_accept(struct app_call *c);
+
+/* The client gets a CONNECT_ERROR; `data` is taken, may be NULL. */
+void app_refuse(struct app_call *c, const char *message, json_t *data);
 
 void app_join(struct app_to *t, const char *room);
 void app_leave(struct app_to *t, const char *room);
-void
-app_disconnect(struct app_to *t,
-               bool close); /* close: the whole connection, not only this namespace */
-void app_set_data(struct app_call *c, json_t *value);    /* taken */
-void app_set_user(struct app_call *c, const char *user); /* NULL: nobody */
-void app_exec(struct app_call *c, const char *stmt, const char *fmt,
-              ...); /* a named statement, within the commit */
 
-/* ------------------------------------------------------------------ reads: committed state; results owned by the caller */
+/* `close`: the whole connection, not only this namespace. */
+void app_disconnect(struct app_to *t, bool close);
 
-json_t *app_select(struct app_call *c, const char *stmt, const char *fmt,
-                   ...);               /* [[column, …], …]; NULL: app_error */
-json_t *app_rooms(struct app_call *c); /* the own socket's rooms, sorted, without its id;
-                                          own effects included */
-json_t *app_fetch(struct app_to *t);   /* [{"id","user","rooms","data"}, …] by id */
-size_t app_count(struct app_to *t);    /* sockets in it */
+/* `value` is taken. */
+void app_set_data(struct app_call *c, json_t *value);
 
-/* Continuation of app_ask. */
+/* NULL: nobody. */
+void app_set_user(struct app_call *c, const char *user);
+
+/* A named statement, within the commit, in its order among the effects. */
+void app_exec(struct app_call *c, const char *stmt, const char *fmt, ...);
+
+/* ---- reads: committed state; results owned by the caller ---- */
+
+/* [[column, …], …]; NULL: app_error. */
+json_t *app_select(struct app_call *c, const char *stmt, const char *fmt, ...);
+
+/* The own socket's rooms, sorted, without its id; own effects included. */
+json_t *app_rooms(struct app_call *c);
+
+/* [{"id","user","rooms","data"}, …] of the sockets in it, by id; how many they are. */
+json_t *app_fetch(struct app_to *t);
+size_t app_count(struct app_to *t);
+
+/* ---- continuation of app_ask ---- */
+
 size_t app_n_expected(struct app_call *c);
 size_t app_n_answers(struct app_call *c);
-bool app_is_timeout(struct app_call *c); /* not everybody answered */
-const json_t *
-app_answer(struct app_call *c,
-           size_t i); /* array of the i-th answer's arguments, in order of arrival */
 
-/* The error that sticks: 0 or an `enum rc`; with its text. */
+/* Not everybody answered. */
+bool app_is_timeout(struct app_call *c);
+
+/* The array of the i-th answer's arguments, in order of arrival. */
+const json_t *app_answer(struct app_call *c, size_t i);
+
+/* ---- the error that sticks: 0 or an `enum rc`; with its text ---- */
+
 int app_error(struct app_call *c);
 const char *app_error_text(struct app_call *c);
 

@@ -5,18 +5,22 @@
  *
  *     cc -shared -fPIC -o chat.so chat.c $(pkg-config --cflags siolite)
  *
- * from the page                              to the page
- *   name(name)                   ack           rooms([[room, n], …])              to all,
- * when that changes enter(room)                  ack           joined(room, id, name),
- * left(room, id)  to the others in the room ack: people [[id, name], …], said(room, id,
- * name, at, what)     to the room lines [[id, name, at, text], …]     told(id, name, at,
- * what)           to one socket leave(room)                  ack           typing(room or
- * null, id, name)      to the room, or to one socket say(room or id, what)        ack
- * headline(text)    not from here: INSERT INTO emit … 'headline' … typing(room or id)
+ * The page emits, and waits for an ack of each but the last:
+ *
+ *     name(name)
+ *     enter(room)               ack: people [[id, name], …], lines [[id, name, at, text],
+ * …] leave(room) say(room or id, what) typing(room or id)
+ *
+ * It gets, beside what an INSERT INTO emit … 'headline' … shows it as headline(text):
+ *
+ *     rooms([[room, n], …])                       everybody, when that changes
+ *     joined(room, id, name), left(room, id)      the others in the room
+ *     said(room, id, name, at, what)              the room
+ *     told(id, name, at, what)                    one socket
+ *     typing(room or null, id, name)              the room, or one socket
  *
  * The first argument of an ack is null, or what went wrong. `what` is a text or a picture
- * in bytes. `at` is Unix time in ms. `id` is the id of a socket: one window of somebody's
- * browser.
+ * in bytes, `at` Unix time in ms, and `id` the id of a socket: one window of a browser.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,8 +31,7 @@
 
 enum {
     NAME_MAX_BYTES = 40,
-    ROOM_MAX_BYTES =
-        19, /* shorter than a socket's id, so that it can't be mistaken for one */
+    ROOM_MAX_BYTES = 19, /* shorter than an id, so that it can't be mistaken for one */
     ID_BYTES = 20,
     TEXT_MAX_BYTES = 2000,
     PICTURE_MAX_BYTES = 600000,
@@ -132,8 +135,8 @@ on_enter(struct app_call *c)
         app_join(app_sender(c), room);
         app_emit(app_in(app_others(c), room), "joined", "sss", room, app_id(c),
                  app_user(c));
+        app_exec(c, "tell_rooms", "");
         app_then(c, "entered", json_string(room));
-        app_then(c, "tell_rooms", NULL);
     }
 }
 
@@ -154,13 +157,6 @@ later_entered(struct app_call *c)
     app_ack(c, "njj", people, app_select(c, "last_lines", "s", room));
 }
 
-/* siolite's own view `room` knows how many are where, over all processes. */
-static void
-later_tell_rooms(struct app_call *c)
-{
-    app_emit(app_all(c), "rooms", "j", app_select(c, "rooms", ""));
-}
-
 static void
 on_leave(struct app_call *c)
 {
@@ -168,7 +164,7 @@ on_leave(struct app_call *c)
     if (room && is_in_room(c, room)) {
         app_leave(app_sender(c), room);
         app_emit(app_in(app_others(c), room), "left", "ss", room, app_id(c));
-        app_then(c, "tell_rooms", NULL);
+        app_exec(c, "tell_rooms", "");
     }
     app_ack(c, "n");
 }
@@ -232,23 +228,29 @@ tell_own_rooms(struct app_call *c, const char *event)
         app_emit(app_in(app_others(c), room), event, "sss", room, app_id(c), app_user(c));
     }
     if (json_array_size(rooms) > 0)
-        app_then(c, "tell_rooms", NULL);
+        app_exec(c, "tell_rooms", "");
     json_decref(rooms);
-}
-
-/* A connection that was lost and recovered has its name and rooms again; the others saw
- * it leave. */
-static void
-on_connect(struct app_call *c)
-{
-    if (app_is_recovered(c))
-        tell_own_rooms(c, "joined");
 }
 
 static void
 on_disconnect(struct app_call *c)
 {
     tell_own_rooms(c, "left");
+}
+
+/* A connection that was lost and recovered has its name and, as soon as that is
+ * committed, its rooms again; the others saw it leave. */
+static void
+on_connect(struct app_call *c)
+{
+    if (app_is_recovered(c))
+        app_then(c, "recovered", NULL);
+}
+
+static void
+later_recovered(struct app_call *c)
+{
+    tell_own_rooms(c, "joined");
 }
 
 int
@@ -279,8 +281,15 @@ app_load(struct app *a, int abi)
     app_sql(a, "last_lines",
             "SELECT socket, name, at_ms, text FROM chat_line WHERE room = :1"
             " ORDER BY line_id");
-    app_sql(a, "rooms",
-            "SELECT room, n_members FROM room WHERE nsp = '/' ORDER BY room LIMIT 100");
+    /* Part of the commit, after the join or leave before it: so it counts who is there
+     * then, and of two that are told at the same time the last one is true. `room` and
+     * `emit` are views of siolite: who is where, over all processes; and a row inserted
+     * into the latter is an event, here to everybody. */
+    app_sql(a, "tell_rooms",
+            "INSERT INTO emit (nsp, event, args) SELECT '/', 'rooms', json_array("
+            " (SELECT json_group_array(json_array(room, n_members))"
+            "  FROM (SELECT room, n_members FROM room WHERE nsp = '/'"
+            "        ORDER BY room LIMIT 100)))");
 
     n = app_nsp(a, "/");
     app_on_event(n, "name", on_name);
@@ -291,6 +300,6 @@ app_load(struct app *a, int abi)
     app_on_connect(n, on_connect);
     app_on_disconnect(n, on_disconnect);
     app_on_later(n, "entered", later_entered);
-    app_on_later(n, "tell_rooms", later_tell_rooms);
+    app_on_later(n, "recovered", later_recovered);
     return 0;
 }

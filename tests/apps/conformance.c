@@ -5,8 +5,7 @@
  *
  * Invariants:
  * 1. Nothing but the public header is used, and nothing is kept in process memory.
- * 2. `…args` pass through raw ('A'), so that what JSON libraries cannot hold arrives
- * unchanged.
+ * 2. `…args` pass through raw: what JSON libraries cannot hold arrives unchanged.
  *
  * SPDX-License-Identifier: MIT
  */

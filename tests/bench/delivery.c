@@ -1,8 +1,9 @@
 /*
- * delivery PORT DATABASE N RATE: how long a row of another program takes to a WebSocket client. A client of the sidecar
- * at PORT; N times, RATE a second, an INSERT INTO emit of its own, as sqlite3 would do it, then the wait for the frame.
- * Prints one JSON object, microseconds: "insert" the transaction alone, "delivery" from before it until the frame is
- * here.
+ * delivery PORT DATABASE N RATE: how long a row of another program takes to a WebSocket
+ * client. A client of the sidecar at PORT; N times, RATE a second, an INSERT INTO emit of
+ * its own, as sqlite3 would do it, then the wait for the frame. Prints one JSON object,
+ * microseconds: "insert" the transaction alone, "delivery" from before it until the frame
+ * is here.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -67,9 +68,12 @@ static void
 join(struct client *c, int port)
 {
     static const char request[] =
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2lvbGl0ZSBzaW9saXRlIQ==\r\n\r\n";
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: "
+        "127.0.0.1\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        "c2lvbGl0ZSBzaW9saXRlIQ==\r\n\r\n";
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(c->fd, (const struct sockaddr *)&to, sizeof to) != 0 ||
@@ -104,8 +108,11 @@ main(int argc, char **argv)
     int n = atoi(argv[3]);
     double step_ns = 1e9 / atof(argv[4]);
     join(c, atoi(argv[1]));
-    if (sqlite3_open(argv[2], &db) != SQLITE_OK || sqlite3_busy_timeout(db, WAIT_MS) != SQLITE_OK ||
-        sqlite3_prepare_v2(db, "INSERT INTO emit (nsp, event, args) VALUES ('/', 'news', ?)", -1, &q, NULL) != SQLITE_OK)
+    if (sqlite3_open(argv[2], &db) != SQLITE_OK ||
+        sqlite3_busy_timeout(db, WAIT_MS) != SQLITE_OK ||
+        sqlite3_prepare_v2(db,
+                           "INSERT INTO emit (nsp, event, args) VALUES ('/', 'news', ?)",
+                           -1, &q, NULL) != SQLITE_OK)
         die(sqlite3_errmsg(db));
     double next_ns = (double)load_now_ns();
     for (int i = 0; i < n; i++) {
@@ -118,7 +125,9 @@ main(int argc, char **argv)
         next_ns += step_ns;
         double rest_ns = next_ns - (double)load_now_ns();
         if (rest_ns > 0)
-            nanosleep(&(struct timespec){(time_t)(rest_ns / 1e9), (long)(rest_ns) % 1000000000}, NULL);
+            nanosleep(
+                &(struct timespec){(time_t)(rest_ns / 1e9), (long)(rest_ns) % 1000000000},
+                NULL);
     }
     sqlite3_finalize(q);
     sqlite3_close(db);

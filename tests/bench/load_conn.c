@@ -1,7 +1,8 @@
 /*
  * Sockets of the load generator, and the one epoll set.
  *
- * Invariant: a struct load_conn is never freed, since a batch of events may name it after its end (is_dead).
+ * Invariant: a struct load_conn is never freed, since a batch of events may name it after
+ * its end (is_dead).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,7 +22,8 @@ enum { EVENTS_MAX = 1024, IN_KEPT = 65536, DIAL_TRIES = 2000 };
 static void
 want_write(const struct load *l, struct load_conn *c, bool wants_write)
 {
-    struct epoll_event e = {.events = EPOLLIN | (wants_write ? EPOLLOUT : 0), .data.ptr = c};
+    struct epoll_event e = {.events = EPOLLIN | (wants_write ? EPOLLOUT : 0),
+                            .data.ptr = c};
     if (c->wants_write == wants_write)
         return;
     c->wants_write = wants_write;
@@ -32,7 +34,8 @@ static void
 flush(const struct load *l, struct load_conn *c)
 {
     while (c->n_out_sent < c->out.len) {
-        ssize_t n = send(c->fd, c->out.p + c->n_out_sent, c->out.len - c->n_out_sent, MSG_NOSIGNAL);
+        ssize_t n = send(c->fd, c->out.p + c->n_out_sent, c->out.len - c->n_out_sent,
+                         MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return; /* the reading side reports it */
         if (n < 0)
@@ -62,7 +65,8 @@ choose_source(struct load *l, int fd)
 {
     int one = 1;
     struct sockaddr_in from = {.sin_family = AF_INET};
-    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + l->n_sockets++ % (uint32_t)l->o.n_sources);
+    from.sin_addr.s_addr =
+        htonl(INADDR_LOOPBACK + l->n_sockets++ % (uint32_t)l->o.n_sources);
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
     (void)bind(fd, (const struct sockaddr *)&from, sizeof from);
 }
@@ -82,8 +86,8 @@ load_conn_dial(struct load *l, struct load_conn *c)
             choose_source(l, fd);
     }
     /* EAGAIN: the backlog of a UNIX socket is full */
-    while ((status = connect(fd, (const struct sockaddr *)&l->to, l->to_len)) < 0 && errno == EAGAIN &&
-           n_tries++ < DIAL_TRIES)
+    while ((status = connect(fd, (const struct sockaddr *)&l->to, l->to_len)) < 0 &&
+           errno == EAGAIN && n_tries++ < DIAL_TRIES)
         usleep(1000);
     if (status < 0 && errno != EINPROGRESS) {
         load_bad(l, "connect: %s", strerror(errno));
@@ -166,7 +170,8 @@ on_end(struct load *l, struct load_conn *c)
     }
     if (s->state != LOAD_DEAD) {
         l->n_closed++;
-        load_bad(l, "connection closed by the server (%s)", c->kind == LOAD_CONN_WS ? "websocket" : "http");
+        load_bad(l, "connection closed by the server (%s)",
+                 c->kind == LOAD_CONN_WS ? "websocket" : "http");
     }
     load_session_end(l, s);
 }
@@ -178,8 +183,9 @@ take(struct load *l, struct load_conn *c, char *p, size_t n)
     size_t n_used = 0, n_step;
     bool is_own = p == c->in.p;
     while (n_used < n && c->fd >= 0 && !c->is_dead) {
-        n_step = c->kind == LOAD_CONN_WS ? load_ws_feed(l, c, p + n_used, n - n_used)
-                                         : load_http_feed(l, c, p + n_used, n - n_used, false);
+        n_step = c->kind == LOAD_CONN_WS
+                     ? load_ws_feed(l, c, p + n_used, n - n_used)
+                     : load_http_feed(l, c, p + n_used, n - n_used, false);
         if (n_step == 0)
             break;
         n_used += n_step;
@@ -191,7 +197,9 @@ take(struct load *l, struct load_conn *c, char *p, size_t n)
     else if (n_used == n && c->in.cap > IN_KEPT)
         buf_fini(&c->in);
     else
-        buf_drop_front(&c->in, n_used < c->in.len ? n_used : c->in.len); /* hung up and dialled again: empty */
+        buf_drop_front(&c->in, n_used < c->in.len
+                                   ? n_used
+                                   : c->in.len); /* hung up and dialled again: empty */
 }
 
 static void

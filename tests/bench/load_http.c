@@ -1,5 +1,6 @@
 /*
- * The HTTP client of the load generator: one request at a time on a connection, which is kept.
+ * The HTTP client of the load generator: one request at a time on a connection, which is
+ * kept.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,7 +20,8 @@ struct head {
 /* ---- requests ---- */
 
 static void
-request(struct load *l, struct load_session *s, struct load_conn **at, enum load_http_request what, struct str body)
+request(struct load *l, struct load_session *s, struct load_conn **at,
+        enum load_http_request what, struct str body)
 {
     const struct load_options *o = &l->o;
     struct load_conn *c = *at;
@@ -29,10 +31,12 @@ request(struct load *l, struct load_session *s, struct load_conn **at, enum load
     c->request = what;
     buf_init(&b);
     buf_append_f(&b, "%s %s?EIO=4&transport=polling%s%s HTTP/1.1\r\nHost: %s:%d\r\n",
-                 what == LOAD_HTTP_POST ? "POST" : "GET", o->path, s->eio_sid[0] ? "&sid=" : "", s->eio_sid, o->host,
-                 o->port);
+                 what == LOAD_HTTP_POST ? "POST" : "GET", o->path,
+                 s->eio_sid[0] ? "&sid=" : "", s->eio_sid, o->host, o->port);
     if (what == LOAD_HTTP_POST)
-        buf_append_f(&b, "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: %zu\r\n", body.len);
+        buf_append_f(&b,
+                     "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: %zu\r\n",
+                     body.len);
     else
         buf_append_z(&b, "Accept: */*\r\n");
     if (o->is_no_keepalive)
@@ -55,7 +59,8 @@ load_http_get(struct load *l, struct load_session *s)
 }
 
 void
-load_http_post(struct load *l, struct load_session *s, struct load_conn **at, struct str body)
+load_http_post(struct load *l, struct load_session *s, struct load_conn **at,
+               struct str body)
 {
     request(l, s, at, LOAD_HTTP_POST, body);
 }
@@ -94,7 +99,8 @@ parse_head(struct load_conn *c, const char *p, size_t n, struct head *h)
     if (sscanf(p, "HTTP/%*d.%*d %d", &h->status) != 1)
         h->status = -1;
     c->closes_after = strncmp(p, "HTTP/1.0", 8) == 0;
-    for (line = p; line != NULL && line < end; line = memchr(line, '\n', (size_t)(p + h->len - line))) {
+    for (line = p; line != NULL && line < end;
+         line = memchr(line, '\n', (size_t)(p + h->len - line))) {
         line += *line == '\n';
         if (strncasecmp(line, "content-length:", 15) == 0) {
             h->content_length = strtoul(line + 15, NULL, 10);
@@ -112,7 +118,8 @@ parse_head(struct load_conn *c, const char *p, size_t n, struct head *h)
 
 /* Returns where the body ends, 0 if more is needed. */
 static size_t
-feed_chunks(struct load *l, struct load_conn *c, const struct head *h, const char *p, size_t n)
+feed_chunks(struct load *l, struct load_conn *c, const struct head *h, const char *p,
+            size_t n)
 {
     size_t at = h->len, n_body = 0;
     for (;;) {

@@ -1,9 +1,9 @@
 /*
- * The sessions of the load generator: handshake, upgrade, and the check of every message that comes back.
+ * The sessions of the load generator: handshake, upgrade, and the check of every message
+ * that comes back.
  *
- *     NEW ─► OPENING ─► JOINING ─► UP                                     polling, WebSocket
- *                          └─► PROBING ─► FLUSHING ─► UP                  upgrade
- *     any ─► DEAD
+ *     NEW ─► OPENING ─► JOINING ─► UP                                     polling,
+ * WebSocket └─► PROBING ─► FLUSHING ─► UP                  upgrade any ─► DEAD
  *
  * SPDX-License-Identifier: MIT
  */
@@ -111,7 +111,9 @@ send_packet(struct load *l, struct load_session *s, const char *p, size_t n)
         buf_append_c(&s->queue, '\x1e');
     buf_append(&s->queue, p, n);
     if (s->get != NULL && is_idle(s->get) && s->post == NULL && s->state == LOAD_JOINING)
-        post_queue(l, s, &s->get); /* there is no GET yet: as clients do, on the same connection */
+        post_queue(
+            l, s,
+            &s->get); /* there is no GET yet: as clients do, on the same connection */
     else
         load_session_poll(l, s);
 }
@@ -176,8 +178,8 @@ on_echo(struct load *l, struct load_session *s, uint64_t id, uint64_t seq)
 {
     if (id != s->id || seq != s->n_received) {
         l->n_disorder++;
-        load_bad(l, "session %u: echo %llu of %llu, expected %u", s->id, (unsigned long long)seq,
-                 (unsigned long long)id, s->n_received);
+        load_bad(l, "session %u: echo %llu of %llu, expected %u", s->id,
+                 (unsigned long long)seq, (unsigned long long)id, s->n_received);
     }
     s->n_received = (uint32_t)seq + 1;
     if (l->o.rate <= 0 && (l->phase == LOAD_WARMUP || l->phase == LOAD_MEASURING))
@@ -190,7 +192,8 @@ on_broadcast(struct load *l, struct load_session *s, uint64_t seq, uint64_t now_
     uint32_t slot = (uint32_t)seq % LOAD_BROADCASTS;
     if (l->o.n_senders == 1 && seq != s->n_received) {
         l->n_disorder++;
-        load_bad(l, "session %u: broadcast %llu, expected %u", s->id, (unsigned long long)seq, s->n_received);
+        load_bad(l, "session %u: broadcast %llu, expected %u", s->id,
+                 (unsigned long long)seq, s->n_received);
     }
     s->n_received = (uint32_t)seq + 1;
     if (l->n_missing[slot] == 0) {
@@ -201,7 +204,9 @@ on_broadcast(struct load *l, struct load_session *s, uint64_t seq, uint64_t now_
         return;
     l->n_broadcasts--;
     if (l->phase == LOAD_MEASURING)
-        load_hist_add(&l->full, now_ns > l->broadcast_ns[slot] ? now_ns - l->broadcast_ns[slot] : 0);
+        load_hist_add(&l->full, now_ns > l->broadcast_ns[slot]
+                                    ? now_ns - l->broadcast_ns[slot]
+                                    : 0);
     if (l->o.rate <= 0 && (l->phase == LOAD_WARMUP || l->phase == LOAD_MEASURING))
         load_broadcast(l, load_now_ns());
 }
@@ -209,7 +214,8 @@ on_broadcast(struct load *l, struct load_session *s, uint64_t seq, uint64_t now_
 static void
 on_event(struct load *l, struct load_session *s, char *p, size_t n)
 {
-    const size_t stamp = l->prefix_len, padding = stamp + LOAD_STAMP, end = l->message_len - 2;
+    const size_t stamp = l->prefix_len, padding = stamp + LOAD_STAMP,
+                 end = l->message_len - 2;
     uint64_t id, seq, sent_ns, now_ns;
     if (n <= l->name_len || memcmp(p, l->message, l->name_len) != 0)
         return; /* another event: a greeting of the application */
@@ -218,8 +224,9 @@ on_event(struct load *l, struct load_session *s, char *p, size_t n)
         n = end + 2;
     }
     if (n != l->message_len || memcmp(p, l->message, stamp) != 0 ||
-        memcmp(p + padding, l->message + padding, n - padding) != 0 || !get_hex(p + stamp, 8, &id) ||
-        !get_hex(p + stamp + 8, 8, &seq) || !get_hex(p + stamp + 16, 16, &sent_ns)) {
+        memcmp(p + padding, l->message + padding, n - padding) != 0 ||
+        !get_hex(p + stamp, 8, &id) || !get_hex(p + stamp + 8, 8, &seq) ||
+        !get_hex(p + stamp + 16, 16, &sent_ns)) {
         load_bad(l, "unexpected message: %.*s", (int)(n < 60 ? n : 60), p);
         return;
     }
@@ -329,7 +336,8 @@ load_session_packet(struct load *l, struct load_session *s, char *p, size_t n)
 }
 
 void
-load_session_answered(struct load *l, struct load_session *s, enum load_http_request request, char *p, size_t n)
+load_session_answered(struct load *l, struct load_session *s,
+                      enum load_http_request request, char *p, size_t n)
 {
     if (request == LOAD_HTTP_GET) {
         char *end = p + n;

@@ -1,9 +1,11 @@
 /*
- * Figures of the load generator: a histogram, and what the server's processes use.
+ * Figures of the load generator: a histogram, what the server's processes use, and what
+ * went wrong.
  *
  * SPDX-License-Identifier: MIT
  */
 #include <dirent.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,34 @@ load_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* ---- errors ---- */
+
+void
+load_die(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fputs("sio_load: ", stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(2);
+}
+
+void
+load_bad(struct load *l, const char *fmt, ...)
+{
+    va_list args;
+    if (l->n_bad++ > 0)
+        return;
+    va_start(args, fmt);
+    vsnprintf(l->first_error, sizeof l->first_error, fmt, args);
+    va_end(args);
+    for (char *p = l->first_error; *p != '\0'; p++) /* it becomes a JSON string */
+        if ((unsigned char)*p < ' ' || *p == '"' || *p == '\\')
+            *p = '.';
+}
+
 /* ---- histogram ---- */
 
 void
@@ -30,7 +60,8 @@ load_hist_add(struct load_hist *h, uint64_t ns)
     size_t i = (size_t)ns;
     if (ns >= LOAD_STEPS) {
         int power = 63 - __builtin_clzll(ns);
-        i = (size_t)(power - 5) * LOAD_STEPS + (size_t)((ns >> (power - 6)) & (LOAD_STEPS - 1));
+        i = (size_t)(power - 5) * LOAD_STEPS +
+            (size_t)((ns >> (power - 6)) & (LOAD_STEPS - 1));
     }
     h->buckets[i < LOAD_BUCKETS ? i : LOAD_BUCKETS - 1]++;
     h->n++;
@@ -47,7 +78,8 @@ middle_of(size_t bucket)
     if (bucket < LOAD_STEPS)
         return (double)bucket;
     int shift = (int)(bucket / LOAD_STEPS) - 1;
-    return (double)((uint64_t)(LOAD_STEPS + bucket % LOAD_STEPS) << shift) + (double)(UINT64_C(1) << shift) / 2;
+    return (double)((uint64_t)(LOAD_STEPS + bucket % LOAD_STEPS) << shift) +
+           (double)(UINT64_C(1) << shift) / 2;
 }
 
 static double
@@ -68,15 +100,18 @@ quantile_us(const struct load_hist *h, double q)
 void
 load_hist_print(const char *name, const struct load_hist *h)
 {
-    printf("\"%s\":{\"n\":%llu,\"min\":%.1f,\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,"
+    printf("\"%s\":{\"n\":%llu,\"min\":%.1f,\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,"
+           "\"p99\":%.1f,\"p999\":%.1f,"
            "\"max\":%.1f}",
-           name, (unsigned long long)h->n, (double)h->min / 1e3, h->n ? h->sum / (double)h->n / 1e3 : 0,
-           quantile_us(h, .5), quantile_us(h, .9), quantile_us(h, .99), quantile_us(h, .999), (double)h->max / 1e3);
+           name, (unsigned long long)h->n, (double)h->min / 1e3,
+           h->n ? h->sum / (double)h->n / 1e3 : 0, quantile_us(h, .5), quantile_us(h, .9),
+           quantile_us(h, .99), quantile_us(h, .999), (double)h->max / 1e3);
 }
 
 /* ---- processes ---- */
 
-/* The parent of a process, -1 if there is none such; adds its CPU time to `u` if that is not NULL. */
+/* The parent of a process, -1 if there is none such; adds its CPU time to `u` if that is
+ * not NULL. */
 static int
 parent_of(int pid, struct load_usage *u)
 {
@@ -91,8 +126,8 @@ parent_of(int pid, struct load_usage *u)
     const char *p = strrchr(text, ')'); /* the program's name may hold anything */
     unsigned long user = 0, sys = 0;
     int parent = 0;
-    if (p == NULL ||
-        sscanf(p + 2, "%*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &parent, &user, &sys) != 3)
+    if (p == NULL || sscanf(p + 2, "%*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                            &parent, &user, &sys) != 3)
         return -1;
     if (u != NULL) {
         u->user_s += (double)user / (double)sysconf(_SC_CLK_TCK);

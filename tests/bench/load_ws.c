@@ -12,7 +12,8 @@
 enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
 enum { BIT_FIN = 0x80, BIT_RSV1 = 0x40, BIT_MASK = 0x80, HEAD_MAX = 14 };
 
-static const char TAIL[4] = {0, 0, (char)0xff, (char)0xff}; /* of a deflated message, not sent (RFC 7692) */
+static const char TAIL[4] = {0, 0, (char)0xff,
+                             (char)0xff}; /* of a deflated message, not sent (RFC 7692) */
 
 void
 load_ws_open(struct load *l, struct load_session *s, bool is_upgrade)
@@ -20,10 +21,12 @@ load_ws_open(struct load *l, struct load_session *s, bool is_upgrade)
     const struct load_options *o = &l->o;
     struct load_conn *c = s->ws = load_conn_create(s, LOAD_CONN_WS);
     buf_append_f(&c->out,
-                 "GET %s?EIO=4&transport=websocket%s%s HTTP/1.1\r\nHost: %s:%d\r\nConnection: Upgrade\r\n"
-                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %08xAAAAAAAAAAAAAA==\r\n",
-                 o->path, is_upgrade ? "&sid=" : "", is_upgrade ? s->eio_sid : "", o->host, o->port,
-                 s->id * 2654435761u);
+                 "GET %s?EIO=4&transport=websocket%s%s HTTP/1.1\r\nHost: "
+                 "%s:%d\r\nConnection: Upgrade\r\n"
+                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                 "%08xAAAAAAAAAAAAAA==\r\n",
+                 o->path, is_upgrade ? "&sid=" : "", is_upgrade ? s->eio_sid : "",
+                 o->host, o->port, s->id * 2654435761u);
     if (o->is_deflate)
         buf_append_f(&c->out, "Sec-WebSocket-Extensions: %s\r\n", o->deflate_offer);
     buf_append_str(&c->out, buf_str(&o->headers));
@@ -60,9 +63,14 @@ load_ws_frame(struct load *l, struct load_conn *c, int opcode, const char *p, si
     }
     if (data.len > LOAD_MESSAGE_MAX - HEAD_MAX)
         load_die("message too large");
-    size_t n_length = data.len < 126 ? 0 : data.len < 65536 ? 2 : 8, head = 2 + n_length + sizeof mask;
+    size_t n_length = data.len < 126     ? 0
+                      : data.len < 65536 ? 2
+                                         : 8,
+           head = 2 + n_length + sizeof mask;
     f[0] = (unsigned char)(BIT_FIN | rsv | opcode);
-    f[1] = (unsigned char)(BIT_MASK | (n_length == 0 ? data.len : n_length == 2 ? 126 : 127));
+    f[1] = (unsigned char)(BIT_MASK | (n_length == 0   ? data.len
+                                       : n_length == 2 ? 126
+                                                       : 127));
     for (size_t i = 0; i < n_length; i++)
         f[2 + i] = (unsigned char)(data.len >> (8 * (n_length - 1 - i)));
     memcpy(f + 2 + n_length, mask, sizeof mask);
@@ -101,7 +109,8 @@ inflater_of(struct load *l, struct load_conn *c)
 }
 
 static void
-on_message(struct load *l, struct load_conn *c, int opcode, bool is_deflated, char *p, size_t n)
+on_message(struct load *l, struct load_conn *c, int opcode, bool is_deflated, char *p,
+           size_t n)
 {
     if (is_deflated) {
         z_stream *z = inflater_of(l, c);
@@ -120,7 +129,8 @@ on_message(struct load *l, struct load_conn *c, int opcode, bool is_deflated, ch
 }
 
 static void
-on_data(struct load *l, struct load_conn *c, int opcode, bool is_final, bool is_deflated, char *p, size_t n)
+on_data(struct load *l, struct load_conn *c, int opcode, bool is_final, bool is_deflated,
+        char *p, size_t n)
 {
     if (is_final && opcode != OP_CONTINUATION && c->fragment_opcode == 0) {
         on_message(l, c, opcode, is_deflated, p, n);
@@ -135,7 +145,8 @@ on_data(struct load *l, struct load_conn *c, int opcode, bool is_final, bool is_
     if (is_final) {
         opcode = c->fragment_opcode;
         c->fragment_opcode = 0;
-        on_message(l, c, opcode, c->is_fragment_deflated, c->fragments.p, c->fragments.len);
+        on_message(l, c, opcode, c->is_fragment_deflated, c->fragments.p,
+                   c->fragments.len);
     }
 }
 
@@ -147,7 +158,8 @@ on_frame(struct load *l, struct load_conn *c, int first_byte, char *p, size_t n)
     case OP_CLOSE:
         l->n_closed++;
         if (c->session->state != LOAD_DEAD)
-            load_bad(l, "close frame %d", n >= 2 ? (unsigned char)p[0] << 8 | (unsigned char)p[1] : 0);
+            load_bad(l, "close frame %d",
+                     n >= 2 ? (unsigned char)p[0] << 8 | (unsigned char)p[1] : 0);
         return;
     case OP_PING:
         load_ws_frame(l, c, OP_PONG, p, n);
@@ -155,7 +167,8 @@ on_frame(struct load *l, struct load_conn *c, int first_byte, char *p, size_t n)
     case OP_PONG:
         return;
     default:
-        on_data(l, c, opcode, (first_byte & BIT_FIN) != 0, (first_byte & BIT_RSV1) != 0, p, n);
+        on_data(l, c, opcode, (first_byte & BIT_FIN) != 0, (first_byte & BIT_RSV1) != 0,
+                p, n);
     }
 }
 
@@ -165,7 +178,11 @@ feed_frame(struct load *l, struct load_conn *c, char *p, size_t n)
     const unsigned char *u = (const unsigned char *)p;
     if (n < 2)
         return 0;
-    size_t len = u[1] & 127u, n_length = len == 126 ? 2 : len == 127 ? 8 : 0, head = 2 + n_length;
+    size_t len = u[1] & 127u,
+           n_length = len == 126   ? 2
+                      : len == 127 ? 8
+                                   : 0,
+           head = 2 + n_length;
     if (n < head)
         return 0;
     if (n_length > 0)
@@ -208,5 +225,6 @@ feed_handshake(struct load *l, struct load_conn *c, char *p, size_t n)
 size_t
 load_ws_feed(struct load *l, struct load_conn *c, char *p, size_t n)
 {
-    return c->state == LOAD_CONN_OPEN ? feed_frame(l, c, p, n) : feed_handshake(l, c, p, n);
+    return c->state == LOAD_CONN_OPEN ? feed_frame(l, c, p, n)
+                                      : feed_handshake(l, c, p, n);
 }

@@ -1,11 +1,12 @@
 /*
- * lws_floor PORT: what libwebsockets on a libuv loop can do at most: no codec, no handlers, no store. Echoes every event,
- * sends "bcast" to everybody; queues are flushed once a loop turn, all that waits for a connection in one write, as the
- * sidecar does.
+ * lws_floor PORT: what libwebsockets on a libuv loop can do at most: no codec, no
+ * handlers, no store. Echoes every event, sends "bcast" to everybody; queues are flushed
+ * once a loop turn, all that waits for a connection in one write, as the sidecar does.
  *
  * SPDX-License-Identifier: MIT
  */
 #include <libwebsockets.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,7 +110,8 @@ drain(struct floor *fl, struct conn *c)
         pop(c);
     }
     if (n > 0)
-        lws_write(c->lws, fl->buffer + LWS_PRE, n, LWS_WRITE_HTTP); /* no head of its own */
+        lws_write(c->lws, fl->buffer + LWS_PRE, n,
+                  LWS_WRITE_HTTP); /* no head of its own */
     if (c->first)
         lws_callback_on_writable(c->lws);
 }
@@ -139,7 +141,8 @@ on_established(struct floor *fl, struct conn *c, struct lws *lws)
         c->next->prev = c;
     fl->conns = c;
     int n = snprintf(open, sizeof open,
-                     "0{\"sid\":\"e%016llx\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,"
+                     "0{\"sid\":\"e%016llx\",\"upgrades\":[],\"pingInterval\":25000,"
+                     "\"pingTimeout\":20000,"
                      "\"maxPayload\":1000000}",
                      ++fl->last_id);
     queue_text(fl, c, open, (size_t)n);
@@ -151,7 +154,8 @@ on_message(struct floor *fl, struct conn *c, const char *p, size_t n)
     static const char broadcast[] = "42[\"bcast\"";
     char reply[100];
     if (n >= 2 && p[0] == '4' && p[1] == '0') {
-        int len = snprintf(reply, sizeof reply, "40{\"sid\":\"s%016llx\"}", ++fl->last_id);
+        int len =
+            snprintf(reply, sizeof reply, "40{\"sid\":\"s%016llx\"}", ++fl->last_id);
         queue_text(fl, c, reply, (size_t)len);
     } else if (n > sizeof broadcast && memcmp(p, broadcast, sizeof broadcast - 1) == 0) {
         struct message *m = message_create(p, n);
@@ -179,7 +183,8 @@ on_closed(struct floor *fl, struct conn *c)
 }
 
 static int
-on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+on_lws(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in,
+       size_t len)
 {
     struct floor *fl = lws_context_user(lws_get_context(lws));
     switch ((int)reason) {
@@ -205,8 +210,11 @@ int
 main(int argc, char **argv)
 {
     static const struct lws_protocols PROTOCOLS[] = {
-        {.name = "floor", .callback = on_lws, .per_session_data_size = sizeof(struct conn),
-         .rx_buffer_size = RX_BUFFER, .tx_packet_size = WRITE_MAX},
+        {.name = "floor",
+         .callback = on_lws,
+         .per_session_data_size = sizeof(struct conn),
+         .rx_buffer_size = RX_BUFFER,
+         .tx_packet_size = WRITE_MAX},
         {.name = NULL},
     };
     struct floor *fl = calloc(1, sizeof *fl);
@@ -217,8 +225,15 @@ main(int argc, char **argv)
     if (argc != 2)
         return 2;
     struct lws_context_creation_info info = {
-        .port = atoi(argv[1]), .iface = "127.0.0.1", .protocols = PROTOCOLS, .user = fl, .foreign_loops = loops,
-        .retry_and_idle_policy = &no_timer, .pt_serv_buf_size = SERV_BUFFER, .gid = (gid_t)-1, .uid = (uid_t)-1,
+        .port = atoi(argv[1]),
+        .iface = "127.0.0.1",
+        .protocols = PROTOCOLS,
+        .user = fl,
+        .foreign_loops = loops,
+        .retry_and_idle_policy = &no_timer,
+        .pt_serv_buf_size = SERV_BUFFER,
+        .gid = (gid_t)-1,
+        .uid = (uid_t)-1,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DISABLE_IPV6,
     };
     uv_loop_init(&loop);

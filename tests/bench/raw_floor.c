@@ -1,7 +1,8 @@
 /*
- * raw_floor PORT: what this machine can do at most. A WebSocket server on bare epoll with just enough of the protocol for
- * sio_load: it does not check the handshake, echoes every event, and sends "bcast" to everybody. No queue: a socket
- * that takes no more is an error.
+ * raw_floor PORT: what this machine can do at most. A WebSocket server on bare epoll with
+ * just enough of the protocol for sio_load: it does not check the handshake, echoes every
+ * event, and sends "bcast" to everybody. No queue: a socket that takes no more is an
+ * error.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -60,7 +61,8 @@ on_message(struct floor *fl, struct conn *c, const char *p, size_t n)
     static const char broadcast[] = "42[\"bcast\"";
     char f[FRAME_MAX], reply[100];
     if (n >= 2 && p[0] == '4' && p[1] == '0') {
-        size_t len = (size_t)snprintf(reply, sizeof reply, "40{\"sid\":\"s%016llx\"}", ++fl->last_id);
+        size_t len = (size_t)snprintf(reply, sizeof reply, "40{\"sid\":\"s%016llx\"}",
+                                      ++fl->last_id);
         send_all(c, f, make_frame(f, reply, len));
     } else if (n > sizeof broadcast && memcmp(p, broadcast, sizeof broadcast - 1) == 0) {
         size_t len = make_frame(f, p, n);
@@ -81,13 +83,16 @@ on_handshake(struct floor *fl, struct conn *c)
     c->n = 0;
     c->is_open = 1;
     size_t n = (size_t)snprintf(open, sizeof open,
-                                "0{\"sid\":\"e%016llx\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,"
+                                "0{\"sid\":\"e%016llx\",\"upgrades\":[],\"pingInterval\":"
+                                "25000,\"pingTimeout\":20000,"
                                 "\"maxPayload\":1000000}",
                                 ++fl->last_id);
     n = make_frame(f, open, n);
-    size_t head = (size_t)snprintf(answer, sizeof answer,
-                                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                   "Sec-WebSocket-Accept: xxxxxxxxxxxxxxxxxxxxxxxxxxx=\r\n\r\n");
+    size_t head =
+        (size_t)snprintf(answer, sizeof answer,
+                         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: "
+                         "websocket\r\nConnection: Upgrade\r\n"
+                         "Sec-WebSocket-Accept: xxxxxxxxxxxxxxxxxxxxxxxxxxx=\r\n\r\n");
     memcpy(answer + head, f, n);
     send_all(c, answer, head + n);
 }
@@ -156,7 +161,8 @@ int
 main(int argc, char **argv)
 {
     struct floor fl = {.epoll_fd = epoll_create1(0)};
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event events[EVENTS_MAX] = {{.events = EPOLLIN}};
     int one = 1;
     if (argc != 2)
@@ -164,7 +170,8 @@ main(int argc, char **argv)
     at.sin_port = htons((uint16_t)atoi(argv[1]));
     fl.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     setsockopt(fl.listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fl.listen_fd, (const struct sockaddr *)&at, sizeof at) != 0 || listen(fl.listen_fd, BACKLOG) != 0) {
+    if (bind(fl.listen_fd, (const struct sockaddr *)&at, sizeof at) != 0 ||
+        listen(fl.listen_fd, BACKLOG) != 0) {
         perror("raw_floor");
         return 1;
     }

@@ -1,17 +1,18 @@
 /*
- * sio_load: a load generator for servers of Socket.IO 3 and later (Engine.IO 4). One thread, one epoll set. It speaks over
- * WebSocket, over long-polling, or starts with long-polling and upgrades; checks everything that comes back (content,
- * order, number); prints one JSON object.
+ * sio_load: a load generator for servers of Socket.IO 3 and later (Engine.IO 4). One
+ * thread, one epoll set. It speaks over WebSocket, over long-polling, or starts with
+ * long-polling and upgrades; checks everything that comes back (content, order, number);
+ * prints one JSON object.
  *
  *   sio_load [options] http://HOST:PORT[/path/]           (default path /socket.io/)
  *   sio_load [options] --unix SOCKET http://any/path/
  *
  *   --mode connect|echo|broadcast
- *        connect    opens the sessions, holds them, reports the rate and the server's memory
- *        echo       each active session keeps --window messages in flight: emits --event (default "echo") with one
- *                   string and expects the same event with the same string back
- *        broadcast  session 0 (or --senders K) emits --event (default "bcast"); the server must emit it, unchanged, to
- *                   every session
+ *        connect    opens the sessions, holds them, reports the rate and the server's
+ * memory echo       each active session keeps --window messages in flight: emits --event
+ * (default "echo") with one string and expects the same event with the same string back
+ *        broadcast  session 0 (or --senders K) emits --event (default "bcast"); the
+ * server must emit it, unchanged, to every session
  *   --transport websocket|polling|upgrade                 (default websocket)
  *   --conns N        sessions                             (default 1)
  *   --conc C         handshakes in flight at a time       (default 64)
@@ -19,7 +20,8 @@
  *   --window W       messages (or broadcasts) in flight   (default 1)
  *   --active K       echo: only the first K sessions send (default all)
  *   --senders K      broadcast: sending sessions          (default 1)
- *   --rate R         open loop: R messages (or broadcasts) a second in all, latency counted from the scheduled time
+ *   --rate R         open loop: R messages (or broadcasts) a second in all, latency
+ * counted from the scheduled time
  *   --warmup S       seconds not measured                 (default 0.5)
  *   --duration S     seconds measured                     (default 3)
  *   --hold S         connect: seconds to hold             (default 1)
@@ -28,24 +30,26 @@
  *   --event NAME     the event to emit
  *   --auth JSON      CONNECT payload, such as {"token":"x"}
  *   --header 'K: V'  further request header (may be repeated)
- *   --deflate        offers permessage-deflate as a browser does, compresses what it sends;
+ *   --deflate        offers permessage-deflate as a browser does, compresses what it
+ * sends;
  *                    --deflate-offer 'TEXT' for another offer
  *   --no-keepalive   polling: a TCP connection for each request
  *   --srcs N         takes 127.0.0.1 to 127.0.0.N as source addresses
- *   --pid P[,P...]   processes of the server: reports CPU and memory (PSS, RSS); --children: their descendants as well
+ *   --pid P[,P...]   processes of the server: reports CPU and memory (PSS, RSS);
+ * --children: their descendants as well
  *   --offset-arg     accepts one more argument at the end (the offset of recovery)
  *   --label TEXT     copied into the output
  *
- * Latencies are microseconds. echo: from emit to receipt. broadcast: "lat" is from emit to each receipt, "full" from
- * emit until the last session has it; run.rate is deliveries a second. "bad" must be 0: lost, doubled, reordered or
- * changed messages, unexpected closes and HTTP errors. Exit status 0 when it is, and every session was connected.
+ * Latencies are microseconds. echo: from emit to receipt. broadcast: "lat" is from emit
+ * to each receipt, "full" from emit until the last session has it; run.rate is deliveries
+ * a second. "bad" must be 0: lost, doubled, reordered or changed messages, unexpected
+ * closes and HTTP errors. Exit status 0 when it is, and every session was connected.
  *
  * SPDX-License-Identifier: MIT
  */
 #include <errno.h>
 #include <netdb.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,32 +73,6 @@ struct moment {
     struct load_usage server;
     double own_cpu_s;
 };
-
-void
-load_die(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    fputs("sio_load: ", stderr);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
-    va_end(args);
-    exit(2);
-}
-
-void
-load_bad(struct load *l, const char *fmt, ...)
-{
-    va_list args;
-    if (l->n_bad++ > 0)
-        return;
-    va_start(args, fmt);
-    vsnprintf(l->first_error, sizeof l->first_error, fmt, args);
-    va_end(args);
-    for (char *p = l->first_error; *p != '\0'; p++) /* it becomes a JSON string */
-        if ((unsigned char)*p < ' ' || *p == '"' || *p == '\\')
-            *p = '.';
-}
 
 /* ---- options ---- */
 
@@ -178,15 +156,24 @@ set_value(struct load_options *o, const char *name, const char *value)
         double *d;
         const char **text;
     } values[] = {
-        {"--conns", &o->n_conns, NULL, NULL},     {"--conc", &o->n_at_once, NULL, NULL},
-        {"--size", &o->message_bytes, NULL, NULL}, {"--window", &o->window, NULL, NULL},
-        {"--active", &o->n_active, NULL, NULL},   {"--senders", &o->n_senders, NULL, NULL},
-        {"--srcs", &o->n_sources, NULL, NULL},    {"--rate", NULL, &o->rate, NULL},
-        {"--warmup", NULL, &o->warmup_s, NULL},   {"--duration", NULL, &o->duration_s, NULL},
-        {"--hold", NULL, &o->hold_s, NULL},       {"--timeout", NULL, &o->timeout_s, NULL},
-        {"--ns", NULL, NULL, &o->nsp},            {"--event", NULL, NULL, &o->event},
-        {"--auth", NULL, NULL, &o->auth},         {"--label", NULL, NULL, &o->label},
-        {"--unix", NULL, NULL, &o->unix_path},    {"--deflate-offer", NULL, NULL, &o->deflate_offer},
+        {"--conns", &o->n_conns, NULL, NULL},
+        {"--conc", &o->n_at_once, NULL, NULL},
+        {"--size", &o->message_bytes, NULL, NULL},
+        {"--window", &o->window, NULL, NULL},
+        {"--active", &o->n_active, NULL, NULL},
+        {"--senders", &o->n_senders, NULL, NULL},
+        {"--srcs", &o->n_sources, NULL, NULL},
+        {"--rate", NULL, &o->rate, NULL},
+        {"--warmup", NULL, &o->warmup_s, NULL},
+        {"--duration", NULL, &o->duration_s, NULL},
+        {"--hold", NULL, &o->hold_s, NULL},
+        {"--timeout", NULL, &o->timeout_s, NULL},
+        {"--ns", NULL, NULL, &o->nsp},
+        {"--event", NULL, NULL, &o->event},
+        {"--auth", NULL, NULL, &o->auth},
+        {"--label", NULL, NULL, &o->label},
+        {"--unix", NULL, NULL, &o->unix_path},
+        {"--deflate-offer", NULL, NULL, &o->deflate_offer},
     };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         if (strcmp(name, values[i].name) != 0)
@@ -217,9 +204,21 @@ set_options(struct load_options *o, int argc, char **argv)
 {
     const char *url = NULL;
     *o = (struct load_options){
-        .n_conns = 1, .n_at_once = 64, .message_bytes = 100, .window = 1, .n_senders = 1, .warmup_s = 0.5,
-        .duration_s = 3, .hold_s = 1, .timeout_s = 20, .nsp = "/", .auth = "", .label = "", .n_sources = 1,
-        .path = "/socket.io/", .port = 80,
+        .n_conns = 1,
+        .n_at_once = 64,
+        .message_bytes = 100,
+        .window = 1,
+        .n_senders = 1,
+        .warmup_s = 0.5,
+        .duration_s = 3,
+        .hold_s = 1,
+        .timeout_s = 20,
+        .nsp = "/",
+        .auth = "",
+        .label = "",
+        .n_sources = 1,
+        .path = "/socket.io/",
+        .port = 80,
     };
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] != '-')
@@ -229,7 +228,9 @@ set_options(struct load_options *o, int argc, char **argv)
         else if (i + 1 < argc && set_value(o, argv[i], argv[i + 1]))
             i++;
         else
-            load_die("unknown option %s, or no value for it; the head of sio_load.c explains all", argv[i]);
+            load_die("unknown option %s, or no value for it; the head of sio_load.c "
+                     "explains all",
+                     argv[i]);
     }
     if (url == NULL)
         load_die("no URL; the head of sio_load.c explains all");
@@ -342,7 +343,8 @@ connect_all(struct load *l)
             load_session_start(l, &l->sessions[l->n_started]);
         load_conn_pump(l, 100);
         if (is_stuck(l)) {
-            load_bad(l, "stuck while connecting: %d up, %d opening", l->n_up, l->n_opening);
+            load_bad(l, "stuck while connecting: %d up, %d opening", l->n_up,
+                     l->n_opening);
             return;
         }
     }
@@ -395,7 +397,8 @@ static void
 run_phase(struct load *l, enum load_phase phase, double seconds)
 {
     uint64_t start_ns = load_now_ns();
-    struct schedule schedule = {(double)start_ns, l->o.rate > 0 ? SECOND_NS / l->o.rate : 0, 0, 0};
+    struct schedule schedule = {(double)start_ns,
+                                l->o.rate > 0 ? SECOND_NS / l->o.rate : 0, 0, 0};
     l->phase = phase;
     while ((double)(load_now_ns() - start_ns) < seconds * SECOND_NS && l->n_up > 0) {
         load_conn_pump(l, l->o.rate > 0 ? send_due(l, &schedule) : 10);
@@ -413,7 +416,8 @@ drain(struct load *l)
 {
     uint64_t start_ns = load_now_ns(), since_ns = start_ns;
     l->phase = LOAD_DRAINING;
-    while (l->n_up > 0 && (l->o.mode == LOAD_ECHO ? l->n_received < l->n_sent : l->n_broadcasts > 0)) {
+    while (l->n_up > 0 &&
+           (l->o.mode == LOAD_ECHO ? l->n_received < l->n_sent : l->n_broadcasts > 0)) {
         load_conn_pump(l, 10);
         since_ns = l->progress_ns > start_ns ? l->progress_ns : start_ns;
         if ((double)load_now_ns() - (double)since_ns > LOST_NS) {
@@ -429,34 +433,45 @@ drain(struct load *l)
 static void
 print_server(const struct load *l, const struct moment *m)
 {
-    const struct load_usage *before = &m[0].server, *connected = &m[1].server, *from = &m[2].server, *to = &m[3].server;
-    double seconds = (double)(m[3].ns - m[2].ns) / SECOND_NS, cpu_s = to->user_s + to->sys_s - from->user_s - from->sys_s;
+    const struct load_usage *before = &m[0].server, *connected = &m[1].server,
+                            *from = &m[2].server, *to = &m[3].server;
+    double seconds = (double)(m[3].ns - m[2].ns) / SECOND_NS,
+           cpu_s = to->user_s + to->sys_s - from->user_s - from->sys_s;
     int n_up = l->n_up;
-    printf(",\"server\":{\"procs\":%d,\"rss_kb\":[%ld,%ld,%ld],\"pss_kb\":[%ld,%ld,%ld],\"pss_per_conn\":%.0f,",
-           to->n_processes, before->rss_kb, connected->rss_kb, to->rss_kb, before->pss_kb, connected->pss_kb, to->pss_kb,
+    printf(",\"server\":{\"procs\":%d,\"rss_kb\":[%ld,%ld,%ld],\"pss_kb\":[%ld,%ld,%ld],"
+           "\"pss_per_conn\":%.0f,",
+           to->n_processes, before->rss_kb, connected->rss_kb, to->rss_kb, before->pss_kb,
+           connected->pss_kb, to->pss_kb,
            n_up ? (double)(to->pss_kb - before->pss_kb) * 1024 / n_up : 0);
-    printf("\"connect_cpu\":%.3f,\"cpu_user\":%.3f,\"cpu_sys\":%.3f,\"cpu\":%.3f,\"cpu_us_per_msg\":%.3f}",
+    printf("\"connect_cpu\":%.3f,\"cpu_user\":%.3f,\"cpu_sys\":%.3f,\"cpu\":%.3f,\"cpu_"
+           "us_per_msg\":%.3f}",
            connected->user_s + connected->sys_s - before->user_s - before->sys_s,
-           seconds > 0 ? (to->user_s - from->user_s) / seconds : 0, seconds > 0 ? (to->sys_s - from->sys_s) / seconds : 0,
+           seconds > 0 ? (to->user_s - from->user_s) / seconds : 0,
+           seconds > 0 ? (to->sys_s - from->sys_s) / seconds : 0,
            seconds > 0 ? cpu_s / seconds : 0,
            l->n_received_measured ? cpu_s * 1e6 / (double)l->n_received_measured : 0);
 }
 
 /* `m`: before, connected, the beginning and the end of what was measured. */
 static void
-print_report(const struct load *l, const struct moment *m, int n_connected, double connect_s)
+print_report(const struct load *l, const struct moment *m, int n_connected,
+             double connect_s)
 {
     const struct load_options *o = &l->o;
     double seconds = (double)(m[3].ns - m[2].ns) / SECOND_NS;
-    printf("{\"label\":\"%s\",\"mode\":\"%s\",\"transport\":\"%s\",\"conns\":%d,\"conc\":%d,\"size\":%d,\"window\":%d,"
+    printf("{\"label\":\"%s\",\"mode\":\"%s\",\"transport\":\"%s\",\"conns\":%d,\"conc\":"
+           "%d,\"size\":%d,\"window\":%d,"
            "\"active\":%d,\"rate_asked\":%.0f,\"deflate\":%d,\"deflated_seen\":%d,",
-           o->label, MODES[o->mode], TRANSPORTS[o->transport], o->n_conns, o->n_at_once, o->message_bytes, o->window,
-           o->n_active, o->rate, o->is_deflate, l->is_deflated_seen);
-    printf("\"connect\":{\"up\":%d,\"failed\":%d,\"seconds\":%.3f,\"rate\":%.0f,", n_connected, l->n_failed, connect_s,
-           n_connected / connect_s);
+           o->label, MODES[o->mode], TRANSPORTS[o->transport], o->n_conns, o->n_at_once,
+           o->message_bytes, o->window, o->n_active, o->rate, o->is_deflate,
+           l->is_deflated_seen);
+    printf("\"connect\":{\"up\":%d,\"failed\":%d,\"seconds\":%.3f,\"rate\":%.0f,",
+           n_connected, l->n_failed, connect_s, n_connected / connect_s);
     load_hist_print("lat", &l->connect);
-    printf("},\"run\":{\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"sent_rate\":%.0f,\"rate\":%.0f,", seconds,
-           (unsigned long long)l->n_sent_measured, (unsigned long long)l->n_received_measured,
+    printf("},\"run\":{\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"sent_rate\":%."
+           "0f,\"rate\":%.0f,",
+           seconds, (unsigned long long)l->n_sent_measured,
+           (unsigned long long)l->n_received_measured,
            seconds > 0 ? (double)l->n_sent_measured / seconds : 0,
            seconds > 0 ? (double)l->n_received_measured / seconds : 0);
     load_hist_print("lat", &l->latency);
@@ -464,10 +479,12 @@ print_report(const struct load *l, const struct moment *m, int n_connected, doub
         putchar(',');
         load_hist_print("full", &l->full);
     }
-    printf(",\"client_cpu\":%.3f},\"bad\":%llu,\"errors\":{\"closed\":%llu,\"http\":%llu,\"order\":%llu,\"first\":\"%s\"},"
+    printf(",\"client_cpu\":%.3f},\"bad\":%llu,\"errors\":{\"closed\":%llu,\"http\":%llu,"
+           "\"order\":%llu,\"first\":\"%s\"},"
            "\"pings\":%llu",
-           seconds > 0 ? (m[3].own_cpu_s - m[2].own_cpu_s) / seconds : 0, (unsigned long long)l->n_bad,
-           (unsigned long long)l->n_closed, (unsigned long long)l->n_http_errors, (unsigned long long)l->n_disorder,
+           seconds > 0 ? (m[3].own_cpu_s - m[2].own_cpu_s) / seconds : 0,
+           (unsigned long long)l->n_bad, (unsigned long long)l->n_closed,
+           (unsigned long long)l->n_http_errors, (unsigned long long)l->n_disorder,
            l->first_error, (unsigned long long)l->n_pings);
     if (o->n_pids > 0)
         print_server(l, m);

@@ -188,8 +188,16 @@ for (const name of ['lighttpd', 'apache']) {
       }
     });
 
-    it('shows nobody its configuration', { skip: name === 'lighttpd' && 'the program has every path below /socket.io/' }, async () => {
-      assert.equal((await request(url(), { path: '/socket.io/siolite.conf' })).status, 403);
+    it('answers whole what it refuses before it has read the body', async () => {
+      for (const n of [2, 20_000, 300_000]) {
+        const answer = await request(url(), { query: { EIO: '4', transport: 'polling' }, method: 'POST', body: 'x'.repeat(n) });
+        assert.deepEqual([answer.status, answer.body], [400, '{"code":2,"message":"Bad handshake method"}']);
+      }
+    });
+
+    it('shows nobody its configuration', async () => {
+      // Under this lighttpd the program has every path below /socket.io/.
+      assert.equal((await request(url(), { path: '/socket.io/siolite.conf' })).status, name === 'apache' ? 403 : 400);
     });
 
     it('hold = auto: a poll with nothing to send is held for about a second', async () => {

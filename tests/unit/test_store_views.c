@@ -128,7 +128,8 @@ test_emit_says_which_column_is_wrong(void **state)
     const char *array = "emit.args: must be a JSON array",
                *event = "emit.event: must be text";
     assert_refused(t, "INSERT INTO emit (nsp, event) VALUES ('/none', 'x')",
-                   "emit.nsp: no such namespace");
+                   "emit.nsp: no such namespace; allowed: one that the application has, "
+                   "or NULL for /");
     assert_refused(t, "INSERT INTO emit (event) VALUES (NULL)", event);
     assert_refused(t, "INSERT INTO emit (event) VALUES (5)", event);
     assert_refused(t, "INSERT INTO emit (event) VALUES (x'41')", event);
@@ -241,7 +242,7 @@ test_join_says_which_column_is_wrong(void **state)
         "room_join.socket: must be the id of an open socket of this namespace";
     assert_refused(
         t, "INSERT INTO room_join (nsp, socket, room) VALUES ('/none', 'id0', 'R')",
-        "room_join.nsp: no such namespace");
+        "room_join.nsp: no such namespace; allowed: that of the socket, or leave it out");
     assert_refused(t, "INSERT INTO room_join (socket, room) VALUES ('idz', 'R')", text);
     assert_refused(
         t, "INSERT INTO room_join (nsp, socket, room) VALUES ('/', 'idx', 'R')", text);

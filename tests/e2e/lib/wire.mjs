@@ -43,14 +43,16 @@ export function request(
       const chunks = [];
       res.on('data', (chunk) => chunks.push(chunk));
       res.on('error', reject);
-      res.on('end', () =>
+      res.on('end', () => {
+        const bytes = Buffer.concat(chunks);
         resolve({
           status: res.statusCode,
           headers: res.headers,
           rawHeaders: res.rawHeaders,
-          body: Buffer.concat(chunks).toString(),
-        }),
-      );
+          bytes,
+          body: bytes.toString(),
+        });
+      });
     });
   });
   const promise = within(30_000, `an answer to ${method} ${options.path}`, answer);
