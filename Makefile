@@ -246,7 +246,7 @@ dist:
 # ---- chores ----
 
 C_FILES = $(wildcard $(foreach d,$(LIB_DIRS) store/ctl fcgi ws docs/examples tests/apps \
-              tests/unit tests/fuzz,$(d)/*.c $(d)/*.h))
+              tests/unit tests/fuzz tests/bench,$(d)/*.c $(d)/*.h))
 format:
 	clang-format -i $(C_FILES)
 # In build/, where clangd and clang-tidy -p build find it.

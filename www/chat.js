@@ -35,6 +35,7 @@ let rooms = new Map(); // name -> how many are in it
 const chats = new Map(); // room name or socket id -> conversation
 let current = HOME;
 let lastTyped = 0;
+let countTimer = 0;
 const myIds = new Set(); // a new one after each connection that was not recovered
 
 // ---- small things ----
@@ -168,6 +169,16 @@ async function enter(room) {
   showAll();
 }
 
+// `joined` and `left` of one socket may pass each other when it comes back at once; how many are in
+// a room is exact. Where the two differ, the room is asked again.
+function checkCounts() {
+  for (const chat of chats.values()) {
+    if (chat.isRoom && isOnline && rooms.get(chat.key) !== chat.people.size) {
+      enter(chat.key).catch(() => {});
+    }
+  }
+}
+
 async function go(key) {
   $('text').blur();
   if (!chats.has(key)) {
@@ -241,6 +252,8 @@ function connect() {
   socket.on('rooms', (list) => {
     rooms = new Map(list);
     showLists();
+    clearTimeout(countTimer);
+    countTimer = setTimeout(checkCounts, 2000);
   });
   socket.on('joined', (room, id, name) => {
     const chat = chats.get(room);

@@ -181,8 +181,7 @@ struct app_to *app_with(struct app_to *t, unsigned flags);
  * In a continuation of app_ask also:
  *
  *     R  size_t: all arguments of that answer, raw likewise
- *     L  no argument: one list of the first argument of each answer, null where it has
- * none
+ *     L  no argument: one list of the first argument of each answer, else null
  *
  * Blanks count for nothing. [ ] make a list and { } an object of what is between them,
  * keys being s: "{ss si}", "id", id, "n", (int64_t)3. */

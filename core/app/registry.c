@@ -6,7 +6,7 @@
  * Invariants:
  * 1. "/" exists and is the first namespace.
  * 2. The first mistake is kept in app.error and later ones are ignored; no verb returns
- * NULL or stops the program, so that app_load() needs no checks.
+ *    NULL or stops the program, so that app_load() needs no checks.
  * 3. After app_registry_load() nothing here changes until app_registry_fini().
  *
  * Any process, on the thread that starts it.

@@ -8,8 +8,10 @@
  * The page emits, and waits for an ack of each but the last:
  *
  *     name(name)
- *     enter(room)               ack: people [[id, name], …], lines [[id, name, at, text],
- * …] leave(room) say(room or id, what) typing(room or id)
+ *     enter(room)           ack: people [[id, name], …], lines [[id, name, at, text], …]
+ *     leave(room)
+ *     say(room or id, what)
+ *     typing(room or id)
  *
  * It gets, beside what an INSERT INTO emit … 'headline' … shows it as headline(text):
  *

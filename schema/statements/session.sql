@@ -70,7 +70,7 @@ UPDATE t_lease SET upgrade_id = NULL WHERE session_id = :session_id AND transpor
 -- in: session_id reason forget_ms; no columns; zero rows changed: it was closed. A parked poll keeps its owner: what was due
 -- before may still be answered; a WebSocket has none any more.
 UPDATE t_lease SET state = 1, reason = :reason, keep_seq = NULL, post_gen = post_gen + 1, upgrade_id = NULL, due_ms = NULL,
-    forget_ms = :forget_ms, owner_id = CASE transport WHEN 0 THEN owner_id END
+    is_partial = 0, forget_ms = :forget_ms, owner_id = CASE transport WHEN 0 THEN owner_id END
 WHERE session_id = :session_id AND state = 0;
 
 -- name: session_sockets

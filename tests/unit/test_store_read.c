@@ -186,22 +186,25 @@ test_session_is_found_by_its_secret_or_its_number(void **state)
 }
 
 static void
-test_closed_session_says_why(void **state)
+test_closed_session_says_why_and_drops_what_was_half_received(void **state)
 {
     struct place *t = *state;
     struct store_unit *u = store_unit_create();
     struct store_session s;
+    struct str a, b;
     store_unit_partial(u, t->session, STR("51-[]"), STR("abc"));
+    (void)run(t, u);
+    assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);
+    assert_true(s.has_partial);
+    assert_int_equal(store_read_partial(t->st, t->session, &a, &b), RC_OK);
+    assert_true(str_eqz(a, "51-[]") && str_eqz(b, "abc"));
+    u = store_unit_create();
     store_unit_session_close(u, t->session, STR("ping timeout"), false, 1);
     (void)run(t, u);
     assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);
-    assert_true(s.is_closed && s.has_partial);
+    assert_true(s.is_closed && !s.has_partial);
     assert_true(str_eqz(s.reason, "ping timeout"));
-    {
-        struct str a, b;
-        assert_int_equal(store_read_partial(t->st, t->session, &a, &b), RC_OK);
-        assert_true(str_eqz(a, "51-[]") && str_eqz(b, "abc"));
-    }
+    assert_int_equal(store_read_partial(t->st, t->session, &a, &b), RC_NOTFOUND);
 }
 
 static void
@@ -429,7 +432,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(test_session_is_found_by_its_secret_or_its_number),
-        T(test_closed_session_says_why),
+        T(test_closed_session_says_why_and_drops_what_was_half_received),
         T(test_due_sessions_come_in_order),
         T(test_sockets_of_a_session_are_those_that_rows_may_concern),
         T(test_strings_of_a_socket_last_until_the_next_read),

@@ -55,7 +55,12 @@ export function upgraded(socket) {
   return within(
     5000,
     'the upgrade to WebSocket',
-    new Promise((resolve) => engine.once('upgrade', resolve)),
+    new Promise((resolve, reject) => {
+      engine.once('upgrade', resolve);
+      engine.once('upgradeError', (error) => reject(error));
+      engine.once('close', (reason) => reject(new Error(`closed before the upgrade: ${reason}`)));
+    }),
+    () => `${engine.id}: ${engine.readyState}, upgrading: ${engine.upgrading}`,
   );
 }
 
