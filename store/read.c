@@ -309,6 +309,7 @@ store_read_recovery(struct store *st, struct str recovery_pid, struct store_reco
                                    .horizon_seq = sqlite3_column_int64(q, 7)};
     copy_later(c, &k, conn_column(q, 5), &out->sio_id);
     copy_later(c, &k, conn_column(q, 6), &out->nsp);
+    copy_later(c, &k, conn_column(q, 8), &out->rooms);
     copy_now(c, &k);
     sqlite3_reset(q);
     return RC_OK;

@@ -57,6 +57,7 @@ struct store_recovery {
     bool is_lost; /* else it is open: nobody noticed the loss yet */
     int64_t gone_ms, first_seq, horizon_seq;
     struct str sio_id, nsp;
+    struct str rooms; /* their names, a JSON array */
 };
 /* The socket that this recovery id belongs to, lost or open. */
 MUST_CHECK enum rc store_read_recovery(struct store *st, struct str recovery_pid,

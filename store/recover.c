@@ -53,6 +53,14 @@ take(struct store_write *w, const struct store_recover *r, struct taken *out)
 }
 
 static enum rc
+drop_job(struct store_write *w, int64_t socket_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_recovery_job);
+    sqlite3_bind_int64(q, STORE_PARAM_recovery_job_socket_id, socket_id);
+    return conn_done(q);
+}
+
+static enum rc
 reopen_room(struct store_write *w, int64_t room_id)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_recovery_room);
@@ -108,6 +116,8 @@ run_recover(struct store_write *w, struct store_unit *u, struct store_step *step
     enum rc rc = end_former(w, u, r);
     if (rc == RC_OK)
         rc = take(w, r, &t);
+    if (rc == RC_OK)
+        rc = drop_job(w, t.socket_id);
     if (rc == RC_OK)
         rc = reopen_members(w, &t, p);
     if (rc != RC_OK)

@@ -136,20 +136,24 @@ answers_polling() {
 }
 
 # Starts again whatever dies: at once, or, if it did not live for a second, half a second later.
+# Looks at all of them, and every half second: when several end at the same moment, `wait -n` forgets some.
 supervise() {
-    local pid code i
+    local tick has_ended i
     while :; do
-        pid=
-        wait -n -p pid "${pids[@]}" 2>/dev/null
-        code=$?
-        [ "$pid" ] || continue
+        sleep 0.5 {lock_fd}>&- &
+        tick=$!
+        wait -n "${pids[@]}" "$tick" 2>/dev/null
+        kill "$tick" 2>/dev/null
+        has_ended=
         for i in "${!pids[@]}"; do
-            [ "${pids[i]}" = "$pid" ] || continue
-            echo "$name: ${labels[i]} ($pid) ended with status $code; starting it again" >&2
+            kill -0 "${pids[i]}" 2>/dev/null && continue
+            wait "${pids[i]}" 2>/dev/null
+            echo "$name: ${labels[i]} (${pids[i]}) ended with status $?; starting it again" >&2
             if [ $(($(now_ms) - started_ms[i])) -lt 1000 ]; then sleep 0.5; fi
             start "$i"
+            has_ended=1
         done
-        write_pids
+        [ "$has_ended" ] && write_pids
     done
 }
 

@@ -218,6 +218,9 @@ recovery_find(struct work *w, struct work_socket *k)
         k->recovery = xcalloc(1, sizeof *k->recovery);
         *k->recovery =
             (struct recovery){r.socket_id, r.session_id, seq, str_dup(buf_str(&pid))};
+        json_t *rooms = json_loadb(r.rooms.p, r.rooms.len, JSON_ALLOW_NUL, NULL);
+        work_rooms_note(k, rooms);
+        json_decref(rooms);
     }
     buf_fini(&pid);
     buf_fini(&offset);
@@ -230,7 +233,10 @@ connect_begin(struct work *w, struct str nsp_name, struct str auth)
     char *name = str_dup(nsp_name);
     const struct app_nsp *app = app_registry_find(&w->e->app, nsp_name);
     if (app == NULL || work_n_sockets(w) >= (size_t)w->e->cfg->n_nsp_max) {
-        connect_error(w, name, "Invalid namespace", NULL);
+        connect_error(w, name, "Invalid namespace",
+                      w->protocol == 3 /* an object there, too (eio3.md 5.6) */
+                          ? "{\"message\":\"Invalid namespace\"}"
+                          : NULL);
     } else {
         struct buf sio_id;
         buf_init(&sio_id);

@@ -101,15 +101,6 @@ load_session(struct work *w)
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-/* The rooms that the socket was in when it ended, for app_rooms. */
-static void
-restore_rooms(struct work_socket *k, const json_t *names)
-{
-    size_t i;
-    const json_t *name;
-    json_array_foreach(names, i, name) work_room_note(k, json_string_value(name), true);
-}
-
 /* The socket has ended; its handlers are still to run. */
 static enum rc
 run_disconnect(struct job *job, struct work *w, const json_t *args)
@@ -122,7 +113,7 @@ run_disconnect(struct job *job, struct work *w, const json_t *args)
         rc = load_session(w);
     if (rc != RC_OK || k == NULL || job->is_bare)
         return rc;
-    restore_rooms(k, json_object_get(args, "rooms"));
+    work_rooms_note(k, json_object_get(args, "rooms")); /* as it ended */
     call_disconnect(w, k, str_of(reason ? reason : ""));
     return RC_OK;
 }

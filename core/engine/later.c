@@ -122,10 +122,7 @@ unwrap_connection(struct app_call *c, const json_t *o)
         k->user = json_is_string(user) ? xstrdup(json_string_value(user)) : NULL;
         k->has_user = true;
     }
-    size_t i;
-    const json_t *room;
-    json_array_foreach(json_object_get(o, "rooms"), i, room)
-        work_room_note(k, json_string_value(room), true);
+    work_rooms_note(k, json_object_get(o, "rooms"));
     c->k = k;
     c->is_connecting = true;
     c->number = (size_t)json_integer_value(json_object_get(o, "use"));

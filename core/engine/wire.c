@@ -36,6 +36,36 @@ count_attachments(struct str attachments)
     return n;
 }
 
+/* The form without its base64. */
+static enum wire_form
+plain_form(enum wire_form form)
+{
+    return form < WIRE_V4_BASE64 ? form : (enum wire_form)(form - WIRE_V4_BASE64);
+}
+
+static struct frame *
+base64_frame(struct str data, enum wire_form form)
+{
+    struct buf b;
+    buf_init(&b);
+    buf_append_z(&b, plain_form(form) == WIRE_V3 ? "b4" : "b");
+    buf_append_base64(&b, data);
+    struct frame *f = frame_of(buf_str(&b));
+    buf_fini(&b);
+    return f;
+}
+
+static struct frame *
+binary_frame(struct str data, enum wire_form form)
+{
+    size_t skip = form == WIRE_V3 ? 1 : 0;
+    struct frame *f = frame_create(data.len + skip, true);
+    if (skip)
+        f->data[0] = EIO_MESSAGE;
+    memcpy(f->data + skip, data.p, data.len);
+    return f;
+}
+
 static void
 append_attachments(struct frame *head, struct str attachments, enum wire_form form)
 {
@@ -43,11 +73,8 @@ append_attachments(struct frame *head, struct str attachments, enum wire_form fo
     size_t pos = 0;
     struct str a;
     while (store_packet_attachment(attachments, &pos, &a) == RC_OK) {
-        size_t skip = form == WIRE_V3 ? 1 : 0;
-        struct frame *f = frame_create(a.len + skip, true);
-        if (skip)
-            f->data[0] = EIO_MESSAGE;
-        memcpy(f->data + skip, a.p, a.len);
+        struct frame *f =
+            form >= WIRE_V4_BASE64 ? base64_frame(a, form) : binary_frame(a, form);
         f->is_plain = head->is_plain;
         *end = f;
         end = &f->next;
@@ -87,11 +114,11 @@ encode(const struct store_packet *p, struct str nsp, enum wire_form form, int64_
         .n_attachments = count_attachments(p->attachments),
     };
     sio_head_encode(&b, &head);
-    if (form == WIRE_V3 && p->kind != STORE_CONNECT)
+    if (plain_form(form) == WIRE_V3 && p->kind != STORE_CONNECT)
         sio_json_to_ascii(&b, p->body);
-    else if (form == WIRE_V4_OFFSET && has_offset(p))
+    else if (plain_form(form) == WIRE_V4_OFFSET && has_offset(p))
         append_with_offset(&b, p, epoch);
-    else if (form != WIRE_V3)
+    else if (plain_form(form) != WIRE_V3)
         buf_append_str(&b, p->body);
     struct frame *f = frame_of(buf_str(&b));
     buf_fini(&b);

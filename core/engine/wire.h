@@ -15,6 +15,10 @@ enum wire_form {
     WIRE_V4_OFFSET, /* recovery is on: events carry their offset as last argument
                        (socketio.md 1.10) */
     WIRE_V3,        /* ASCII only, binary with its type byte (eio3.md 3.3, 1) */
+    /* The same over a WebSocket that was opened with b64=1: binary as base64 text. */
+    WIRE_V4_BASE64,
+    WIRE_V4_OFFSET_BASE64,
+    WIRE_V3_BASE64,
     WIRE_N_FORMS
 };
 

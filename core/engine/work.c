@@ -130,6 +130,14 @@ work_room_note(struct work_socket *k, const char *room, bool is_in)
     k->rooms = r;
 }
 
+void
+work_rooms_note(struct work_socket *k, const json_t *names)
+{
+    size_t i;
+    const json_t *name;
+    json_array_foreach(names, i, name) work_room_note(k, json_string_value(name), true);
+}
+
 static bool
 is_known(const struct work *w, int64_t socket_id)
 {

@@ -94,8 +94,9 @@ struct work_socket *work_socket_add(struct work *w, int64_t socket_id,
                                     const char *nsp_name, struct str sio_id);
 struct work_socket *
 work_socket_find(struct work *w, struct str nsp_name); /* open ones; NULL */
-void work_room_note(struct work_socket *k, const char *room,
-                    bool is_in); /* an own effect, or what is known otherwise */
+void work_room_note(struct work_socket *k, const char *room, bool is_in);
+void work_rooms_note(struct work_socket *k, const json_t *names);
+    /* all of a JSON array */ /* an own effect, or what is known otherwise */
 size_t work_n_sockets(const struct work *w); /* open ones */
 /* A packet to one socket of this session: the short way if it may. Takes the packet. */
 void work_send(struct work *w, const struct work_socket *k, struct store_packet *p);

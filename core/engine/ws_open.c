@@ -189,6 +189,8 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
     w->protocol = (uint8_t)q.q.protocol;
     w->sub.ops = &ws_ops;
     w->sub.form = engine_form(e, q.q.protocol);
+    if (q.q.is_b64) /* EIO-BASE64 */
+        w->sub.form = (enum wire_form)(w->sub.form + WIRE_V4_BASE64);
     w->timer.fn = ws_on_timer;
     w->gap_timer.fn = ws_on_gap_end;
     if (!q.q.has_eio_sid) {

@@ -178,6 +178,9 @@ CREATE TABLE t_job (                            -- what is to be done later, exa
 -- jobs_claim: the next ones
 CREATE INDEX i_job_due ON t_job (due_ms);
 
+-- recovery_job
+CREATE INDEX i_job_disconnect ON t_job (socket_id) WHERE name = 'disconnect';
+
 CREATE TABLE t_ask (                            -- an event of ours that wants answers
     seq            INTEGER PRIMARY KEY,         -- of the asking row, which may be pruned before the answer comes
     job_id         INTEGER NOT NULL,            -- runs when the last answer came, or at the deadline

@@ -4,8 +4,11 @@
 
 -- name: recovery_find
 -- scan: t_meta has one row
--- in: pid; out: socket_id session_id state gone_ms first_seq sio_id nsp, the horizon; at most one row
-SELECT s.socket_id, s.session_id, s.state, s.gone_ms, s.first_seq, s.sio_id, n.name, (SELECT horizon_seq FROM t_meta)
+-- in: pid; out: socket_id session_id state gone_ms first_seq sio_id nsp, the horizon, its rooms (those that the loss closed) as
+-- a JSON array; at most one row
+SELECT s.socket_id, s.session_id, s.state, s.gone_ms, s.first_seq, s.sio_id, n.name, (SELECT horizon_seq FROM t_meta),
+    (SELECT json_group_array(r.name) FROM t_member m CROSS JOIN t_room r USING (room_id)
+        WHERE m.socket_id = s.socket_id AND m.until_seq IS s.until_seq)
 FROM t_socket s CROSS JOIN t_nsp n USING (nsp_id) WHERE s.recovery_pid = :pid AND s.state < 2;
 
 -- name: recovery_take
@@ -15,6 +18,10 @@ FROM t_socket s CROSS JOIN t_nsp n USING (nsp_id) WHERE s.recovery_pid = :pid AN
 UPDATE t_socket SET session_id = :session_id, state = 0, reason = NULL, gone_ms = NULL
 WHERE recovery_pid = :pid AND session_id = :old_id AND state = 1 AND :offset >= (SELECT horizon_seq FROM t_meta)
 RETURNING socket_id, nsp_id, until_seq;
+
+-- name: recovery_job
+-- in: socket_id; no columns. Its loss was not told to the application yet: now it need not be, the socket goes on.
+DELETE FROM t_job WHERE socket_id = :socket_id AND name = 'disconnect';
 
 -- name: recovery_members
 -- in: socket_id until_seq; out: room_id. The intervals that the loss closed are open again.

@@ -58,7 +58,9 @@ export function upgraded(socket) {
     new Promise((resolve, reject) => {
       engine.once('upgrade', resolve);
       engine.once('upgradeError', (error) => reject(error));
-      engine.once('close', (reason) => reject(new Error(`closed before the upgrade: ${reason}`)));
+      engine.once('close', (reason) =>
+        reject(new Error(`closed before the upgrade: ${reason}`)),
+      );
     }),
     () => `${engine.id}: ${engine.readyState}, upgrading: ${engine.upgrading}`,
   );
