@@ -210,8 +210,8 @@ run-conformance: all setup-run
 
 # ---- tests: tests/check.sh runs suites by name, goes on after a failure, and counts ----
 
-test: setup-test $(PROGRAMS) $(APPS) $(UNIT_TESTS)
-	@tests/check.sh $(B) lint unit process e2e browser crash
+test: setup-test $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/check.sh $(B) lint unit process e2e browser crash fuzz
 test-long: setup-test $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
 	@SIOLITE_LONG=1 FUZZ_SECONDS=$(FUZZ_SECONDS) \
 	    tests/check.sh $(B) lint unit process e2e browser crash fuzz

@@ -23,7 +23,7 @@ limit_s() {
     case $1 in
     bench) echo 3600 ;;
     fuzz) echo 7200 ;;
-    *) echo "${SUITE_SECONDS:-300}" ;;
+    *) echo "${SUITE_SECONDS:-480}" ;;
     esac
 }
 
@@ -52,24 +52,33 @@ run_unit() {
     done
 }
 
+# One target; new inputs go to build/, the committed corpus is only read.
+fuzz_one() {
+    name=$1
+    mkdir -p "build/fuzz/found/$name"
+    corpus=tests/fuzz/corpus/$name
+    [ -d "$corpus" ] || corpus=
+    # shellcheck disable=SC2086 # none is no argument
+    if "build/fuzz/$name" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 \
+        -artifact_prefix="build/fuzz/found/$name-" -print_final_stats=1 \
+        "build/fuzz/found/$name" $corpus >"$out/$name.out" 2>&1; then
+        echo "ok - $name: $(grep -o 'number_of_executed_units: [0-9]*' "$out/$name.out")"
+    else
+        echo "not ok - $name"
+        tail -40 "$out/$name.out" | sed 's/^/# /'
+    fi
+}
+
+# A target a core; all take the same time.
 run_fuzz() {
+    running=0
     for source in tests/fuzz/fuzz_*.c; do
         [ -e "$source" ] || continue
-        name=$(basename "$source" .c)
-        mkdir -p "build/fuzz/found/$name"
-        corpus=tests/fuzz/corpus/$name
-        [ -d "$corpus" ] || corpus=
-        # shellcheck disable=SC2086 # none is no argument
-        # New inputs go to build/; the committed corpus is only read.
-        if "build/fuzz/$name" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 \
-            -artifact_prefix="build/fuzz/found/$name-" -print_final_stats=1 \
-            "build/fuzz/found/$name" $corpus >"$out/$name.out" 2>&1; then
-            echo "ok - $name: $(grep -o 'number_of_executed_units: [0-9]*' "$out/$name.out")"
-        else
-            echo "not ok - $name"
-            tail -40 "$out/$name.out" | sed 's/^/# /'
-        fi
+        fuzz_one "$(basename "$source" .c)" &
+        running=$((running + 1))
+        [ $running -lt "$(nproc)" ] || { wait; running=0; }
     done
+    wait
 }
 
 # node --test over the files given; TAP to the log, readable text to the terminal.
