@@ -229,6 +229,8 @@ bench bench-quick: $(PROGRAMS) $(APPS) $(BENCH_TOOLS)
 # ---- install ----
 
 D := $(DESTDIR)$(PREFIX)
+# What serve_client serves; without the npm package it is left out.
+CLIENT := build/npm/node_modules/socket.io-client
 install: all
 	install -d $(D)/bin $(D)/lib/siolite $(D)/include/siolite
 	install -m 755 $(B)/siolite.fcgi $(D)/lib/siolite/siolite.fcgi
@@ -236,9 +238,11 @@ install: all
 	install -m 755 $(B)/siolite-ws $(D)/bin/siolite-ws
 	$(if $(CTL_SRC),install -m 755 $(B)/siolite $(D)/bin/siolite)
 	install -m 644 core/app/app.h $(D)/include/siolite/app.h
+	$(if $(wildcard $(CLIENT)/dist),install -d $(D)/share/siolite/client && \
+	    install -m 644 $(CLIENT)/package.json $(CLIENT)/dist/*.js $(CLIENT)/dist/*.map $(D)/share/siolite/client)
 uninstall:
 	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite
-	rm -rf $(D)/lib/siolite $(D)/include/siolite
+	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite
 dist:
 	@mkdir -p build
 	git archive --prefix=siolite-$(VERSION)/ -o build/siolite-$(VERSION).tar.gz HEAD

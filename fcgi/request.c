@@ -111,6 +111,7 @@ is_trusted(struct str address, struct str trusted)
 }
 
 /* Each trusted proxy is asked whom it got the request from, nearest first. */
+/* EIO-FORWARDED */
 static struct str
 forwarded_remote(struct str remote, struct str hops, struct str trusted)
 {

@@ -154,6 +154,7 @@ fcgi_response_reason(int status)
                           : "Failure";
 }
 
+/* EIO-COMPRESSION */
 void
 fcgi_response_encode(struct fcgi_deflater *d, struct buf *head, struct str *body,
                      const struct engine_answer *a, enum fcgi_coding coding)

@@ -409,6 +409,11 @@ BEGIN
             THEN RAISE(ABORT, 'room_join.socket: must be the id of an open socket of this namespace')
         WHEN typeof(new.room) <> 'text'
             THEN RAISE(ABORT, 'room_join.room: must be text')
+        WHEN EXISTS (
+            SELECT 1 FROM t_socket s JOIN t_member m USING (socket_id) WHERE s.sio_id = new.socket
+            AND m.until_seq IS NULL LIMIT 1 OFFSET (SELECT n_rooms_max - 1 FROM t_meta)) AND NOT EXISTS (
+            SELECT 1 FROM member WHERE socket = new.socket AND room = new.room)
+            THEN RAISE(ABORT, 'room_join.socket: is in max_rooms rooms')
         END;
     INSERT OR IGNORE INTO t_room (nsp_id, name, idle_seq)
         SELECT s.nsp_id, new.room, coalesce((SELECT max(seq) FROM t_packet), 0) FROM t_socket s

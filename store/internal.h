@@ -67,7 +67,7 @@ conn_bind_str_or_null(sqlite3_stmt *stmt, int index, struct str s); /* len 0 bin
 /* ---- what a batch knows while its transaction runs; store thread only ---- */
 struct store_write {
     struct store_conn *conn;
-    const struct cfg *cfg; /* store_unit_forget(): the recovery window */
+    const struct cfg *cfg; /* times and limits; NULL in some tests */
     int64_t process_id;
     int64_t now_ms;
     int64_t last_seq; /* newest row of the log, this transaction's included; kept by the

@@ -16,6 +16,7 @@
  */
 #include <stdlib.h>
 
+#include "core/base/log.h"
 #include "store/step.h"
 
 struct guard_step {
@@ -211,6 +212,27 @@ create_ask_job(struct store_write *w, struct store_unit *u, const struct ask_ste
     return rc;
 }
 
+/* One socket that owes too many answers is not asked: it is as if it were gone. Where the
+ * engine knows the socket it has looked already: it can tell the application. */
+static enum rc
+check_full(struct store_write *w, const struct store_target *t, int64_t socket_id,
+           size_t *n)
+{
+    if (*n != 1 || t->to == STORE_TO_SOCKET || w->cfg == NULL)
+        return RC_OK;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_ask_full);
+    sqlite3_bind_int64(q, STORE_PARAM_ask_full_socket_id, socket_id);
+    sqlite3_bind_int64(q, STORE_PARAM_ask_full_n, w->cfg->n_pending_acks_max - 1);
+    enum rc rc = conn_step(q);
+    sqlite3_reset(q);
+    if (rc != RC_OK)
+        return rc == RC_NOTFOUND ? RC_OK : rc;
+    log_info("store", "ask.dropped", LOG_I("socket", socket_id),
+             LOG_Z("reason", "the socket owes max_pending_acks answers"));
+    *n = 0;
+    return RC_OK;
+}
+
 static enum rc
 run_ask(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
@@ -224,6 +246,8 @@ run_ask(struct store_write *w, struct store_unit *u, struct store_step *step)
         rc = store_route_sockets(w->conn, &r, &ids, &n);
     if (rc == RC_NOTFOUND)
         rc = RC_OK;
+    if (rc == RC_OK && n == 1)
+        rc = check_full(w, &s->target, ids[0], &n);
     if (rc != RC_OK)
         goto out;
     if (n == 0) {

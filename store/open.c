@@ -218,6 +218,14 @@ set_boot(struct store_conn *c, const char *boot_id, int64_t wall_offset_ms)
 }
 
 enum rc
+store_open_limits(struct store_conn *c, const struct cfg *cfg)
+{
+    sqlite3_stmt *stmt = conn_stmt(c, STORE_STMT_meta_limits);
+    sqlite3_bind_int64(stmt, STORE_PARAM_meta_limits_n_rooms_max, cfg->n_rooms_max);
+    return conn_done(stmt);
+}
+
+enum rc
 store_open_boot(struct store_conn *c, int64_t *epoch)
 {
     int64_t wall_offset_ms = clock_wall_ms() - clock_now_ms(), old_offset_ms;

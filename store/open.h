@@ -19,6 +19,8 @@ store_open_conn(struct store_conn *c, const struct cfg *cfg, struct buf *err);
 /* In the open transaction of `c`: after a boot, times are shifted and the epoch is
  * raised. */
 MUST_CHECK enum rc store_open_boot(struct store_conn *c, int64_t *epoch);
+/* Likewise: the limits that triggers of the public views know. */
+MUST_CHECK enum rc store_open_limits(struct store_conn *c, const struct cfg *cfg);
 /* In the open transaction of `c`: seq may have gone back; offsets of clients get old. */
 MUST_CHECK enum rc store_open_raise(struct store_conn *c);
 

@@ -136,8 +136,9 @@ read_session(struct store_conn *c, sqlite3_stmt *q, struct store_session *out)
     s.connect_due_ms = sqlite3_column_int64(q, 13);
     s.is_pinged = sqlite3_column_int(q, 14) != 0;
     s.is_told = sqlite3_column_int(q, 15) != 0;
+    s.parser = sqlite3_column_int(q, 16);
     *out = s;
-    copy_later(c, &k, conn_column(q, 16), &out->reason);
+    copy_later(c, &k, conn_column(q, 17), &out->reason);
     copy_now(c, &k);
     sqlite3_reset(q);
     return RC_OK;
@@ -424,6 +425,14 @@ store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id)
 /* ---- log, answers ---- */
 
 enum rc
+store_read_horizon(struct store *st, int64_t *horizon_seq)
+{
+    struct store_conn *c;
+    enum rc rc = enter(st, &c);
+    return rc == RC_OK ? store_log_horizon(c, horizon_seq) : rc;
+}
+
+enum rc
 store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n,
                store_packet_fn *fn, void *arg, int64_t *last)
 {
@@ -519,6 +528,25 @@ store_read_processes(struct store *st, store_id_fn *fn, void *arg)
     struct store_conn *c;
     enum rc rc = enter(st, &c);
     return rc == RC_OK ? each_id(conn_stmt(c, STORE_STMT_read_processes), fn, arg) : rc;
+}
+
+enum rc
+store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *out)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_owes_answers);
+    sqlite3_bind_int64(q, STORE_PARAM_read_owes_answers_socket_id, socket_id);
+    sqlite3_bind_int64(q, STORE_PARAM_read_owes_answers_n, n);
+    rc = conn_step(q);
+    sqlite3_reset(q);
+    if (rc != RC_OK && rc != RC_NOTFOUND)
+        return rc;
+    *out = rc == RC_OK;
+    return RC_OK;
 }
 
 enum rc

@@ -20,6 +20,7 @@ void store_read_end(struct store *st);
 struct store_session {
     int64_t session_id;
     int protocol;
+    int parser; /* store_unit_session_parser */
     bool is_closed, is_websocket, has_partial;
     int64_t owner_id, gen, post_gen, cursor_seq;
     int64_t upgrade_id, upgrade_due_ms;
@@ -80,6 +81,8 @@ store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name);
 /* 0 if it does not exist. */
 MUST_CHECK enum rc store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id);
 
+/* Rows up to here are pruned. */
+MUST_CHECK enum rc store_read_horizon(struct store *st, int64_t *horizon_seq);
 /* Rows with from_seq < seq <= to_seq, at most n; *last is the seq up to which it came
  * (to_seq when done). RC_NOTFOUND: from_seq lies below the horizon. */
 typedef void store_packet_fn(void *arg, struct store_packet *p);
@@ -93,6 +96,10 @@ store_answer_fn(void *arg, int64_t socket_id, struct str body, struct str attach
 MUST_CHECK enum rc
 store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected,
                    store_answer_fn *fn, void *arg);
+
+/* Does a socket owe more than `n` answers? */
+MUST_CHECK enum rc
+store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *out);
 
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);

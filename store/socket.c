@@ -201,6 +201,17 @@ append_row(struct store_write *w, enum store_kind kind, int64_t nsp_id,
     return rc;
 }
 
+/* Its session may have no namespace any more. */
+static enum rc
+note_last(struct store_write *w, int64_t session_id, int64_t now_ms)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_last);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_last_session_id, session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_last_due_ms,
+                       now_ms + w->cfg->empty_session_ms);
+    return conn_done(q);
+}
+
 enum rc
 store_socket_end(struct store_write *w, struct store_unit *u, int64_t socket_id,
                  const struct store_end *e)
@@ -217,6 +228,8 @@ store_socket_end(struct store_write *w, struct store_unit *u, int64_t socket_id,
     if (rc == RC_OK)
         rc = store_job_create(w, u, e->now_ms, STR("disconnect"), socket_id,
                               buf_str(&end.args), 0, NULL);
+    if (rc == RC_OK && w->cfg != NULL)
+        rc = note_last(w, end.session_id, e->now_ms);
     buf_fini(&end.args);
     return rc;
 }

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "store/step.h"
 
 struct keys {
@@ -207,6 +208,7 @@ is_excluded(const struct store_route *r)
     return r->to_id == r->skip_id;
 }
 
+/* SIO-TARGET */
 enum rc
 store_target_resolve(struct store_conn *c, const struct store_target *t,
                      struct store_route *out)
@@ -417,6 +419,26 @@ check_join(struct store_write *w, int64_t socket_id, int64_t room_id)
     return rc;
 }
 
+/* RC_NOTFOUND: no room is left. Where the engine knows the socket it has looked already:
+ * it can tell the application. */
+static enum rc
+check_full(struct store_write *w, const struct store_target *t,
+           const struct store_route *r)
+{
+    if (t->to == STORE_TO_SOCKET || w->cfg == NULL)
+        return RC_OK;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_room_full);
+    sqlite3_bind_int64(q, STORE_PARAM_room_full_socket_id, r->to_id);
+    sqlite3_bind_int64(q, STORE_PARAM_room_full_n, w->cfg->n_rooms_max - 1);
+    enum rc rc = conn_step(q);
+    sqlite3_reset(q);
+    if (rc != RC_OK)
+        return rc == RC_NOTFOUND ? RC_OK : rc;
+    log_info("store", "join.dropped", LOG_I("socket", r->to_id),
+             LOG_Z("reason", "the socket is in max_rooms rooms"));
+    return RC_NOTFOUND;
+}
+
 static enum rc
 append_control(struct store_write *w, struct store_packet *p, struct store_route *r,
                int64_t room_id)
@@ -426,6 +448,7 @@ append_control(struct store_write *w, struct store_packet *p, struct store_route
     return store_log_append(w, p);
 }
 
+/* SIO-ROOM */
 static enum rc
 run_join(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
@@ -438,6 +461,8 @@ run_join(struct store_write *w, struct store_unit *u, struct store_step *step)
     rc = ensure_room(w, r.nsp_id, s->text, &room_id);
     if (rc == RC_OK && is_one_socket(&r))
         rc = check_join(w, r.to_id, room_id);
+    if (rc == RC_OK && is_one_socket(&r))
+        rc = check_full(w, &s->target, &r);
     if (rc == RC_OK)
         rc = append_control(w, step->packet, &r, room_id);
     store_route_fini(&r);

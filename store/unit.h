@@ -112,6 +112,9 @@ void store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen,
  * above. */
 void store_unit_heartbeat(struct store_unit *u, int64_t session_id, int64_t ping_ms,
                           bool is_pinged, int64_t due_ms);
+/* What the client's first message has shown its packets to be (the engine's number; 0
+ * from the start). */
+void store_unit_session_parser(struct store_unit *u, int64_t session_id, int parser);
 /* A binary packet of which attachments are still owed; text len 0: none any more. */
 void store_unit_partial(struct store_unit *u, int64_t session_id, struct str text,
                         struct str attachments);

@@ -96,6 +96,7 @@ begin_closing(struct ws_conn *c, int code)
 }
 
 /* The peer sent what must not be. */
+/* EIO-WS-LIMIT, EIO-WS-UTF8 */
 static void
 refuse_message(struct ws_conn *c, int code)
 {
@@ -233,6 +234,7 @@ on_send(void *conn, struct frame *f)
     if (c->state != WS_CONN_OPEN)
         return;
     ws_queue_push_take(&c->queue, frame_ref(f));
+    /* EIO-WS-QUEUE */
     if (c->queue.n_bytes > c->all->queue_bytes_max) {
         c->state = WS_CONN_BROKEN;
         c->is_full = true;

@@ -106,6 +106,7 @@ ws_deflate_accept(struct str offers, const char **params)
     return false;
 }
 
+/* EIO-WS-COMPRESSION */
 struct frame *
 ws_deflate_frame(struct ws_deflate *d, struct frame *f)
 {

@@ -230,8 +230,8 @@ upgrade(struct ws_handshakes *h, int fd, const char *peer)
     int status = 400;
     if (engine_ws_check(h->server->engine, &r->engine, &status, &content_type, &body) !=
         RC_OK)
-        answer(h, fd, peer, status, content_type ? content_type : TEXT_HTML, "",
-               buf_str(&body));
+        answer(h, fd, peer, status, content_type ? content_type : TEXT_HTML,
+               status == 429 ? "Retry-After: 1\r\n" : "", buf_str(&body));
     else if (r->upgrade == WS_UPGRADE_KEY)
         answer(h, fd, peer, 400, TEXT_HTML, "",
                STR("Missing or invalid Sec-WebSocket-Key header"));
@@ -258,7 +258,8 @@ decide(struct ws_handshakes *h, int fd, const char *peer, enum head_state state,
     if (rc != RC_OK) {
         h->request.engine.method = STR_NONE; /* what is there is of an earlier request */
         answer(h, fd, peer, rc == RC_TOOBIG ? 431 : 400, TEXT_PLAIN, "", STR_NONE);
-    } else if (!eio_path_is_ours(h->request.engine.path, cfg->path)) {
+    } else if (!eio_path_is_ours(h->request.engine.path, cfg->path,
+                                 cfg->is_slash_needed)) {
         answer(h, fd, peer, 404, TEXT_PLAIN, "", STR("Not Found"));
     } else if (h->request.upgrade == WS_UPGRADE_NONE) {
         answer_plain(h, fd, peer);

@@ -199,6 +199,7 @@ ws_request_decode(struct ws_request *r, char *head, size_t len)
     return RC_OK;
 }
 
+/* EIO-FORWARDED */
 void
 ws_request_set_remote(struct ws_request *r, struct str peer, const char *trusted)
 {

@@ -28,6 +28,7 @@ cat >run/siolite.conf <<END
 database = $PWD/run/siolite.db
 app = $(realpath "$app")
 path = /socket.io
+client_dir = $PWD/build/npm/node_modules/socket.io-client/dist
 recovery = 120s
 END
 for program in siolite.fcgi siolite-ws; do

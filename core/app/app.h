@@ -52,6 +52,13 @@ int app_load(struct app *a, int abi);
  * nobody registers it. */
 struct app_nsp *app_nsp(struct app *a, const char *name);
 
+/* Before a session exists, for each handshake over HTTP or WebSocket, in order: returning
+ * lets it in, app_refuse answers 403 (WebSocket: 400) with its message, which stands
+ * before anything else. It knows the request only: app_header, app_query,
+ * app_query_param, app_remote, app_transport, app_protocol; it has no effects and reads
+ * no tables. */
+void app_on_request(struct app *a, app_fn *fn);
+
 /* Connection middleware, in order: returning accepts, see app_refuse and app_hold. */
 void app_use(struct app_nsp *n, app_fn *fn);
 
@@ -212,7 +219,8 @@ void app_ack(struct app_call *c, const char *fmt, ...);
 void app_hold(struct app_call *c);
 void app_accept(struct app_call *c);
 
-/* The client gets a CONNECT_ERROR; `data` is taken, may be NULL. */
+/* The client gets a CONNECT_ERROR; `data` is taken, may be NULL (in app_on_request it is
+ * not sent). */
 void app_refuse(struct app_call *c, const char *message, json_t *data);
 
 void app_join(struct app_to *t, const char *room);

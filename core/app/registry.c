@@ -189,6 +189,15 @@ app_nsp(struct app *a, const char *name)
 }
 
 void
+app_on_request(struct app *a, app_fn *fn)
+{
+    if (fn == NULL)
+        mistake(a, "app_on_request(): no function");
+    else
+        handler_add(&a->on_request, NULL, fn);
+}
+
+void
 app_use(struct app_nsp *n, app_fn *fn)
 {
     add_nameless(n, &n->use, "app_use", fn);
@@ -288,6 +297,7 @@ app_registry_fini(struct app *a)
         a->nsps = n->next;
         nsp_free(n);
     }
+    handlers_free(a->on_request);
     sql_free(a->schemas);
     sql_free(a->statements);
     free(a->error);
@@ -338,6 +348,7 @@ out:
     return rc;
 }
 
+/* SIO-NSP-DYNAMIC */
 const struct app_nsp *
 app_registry_find(const struct app *a, struct str name)
 {

@@ -36,7 +36,8 @@ struct app_sql_text {
 };
 
 struct app {
-    struct app_nsp *nsps;         /* "/" first */
+    struct app_nsp *nsps; /* "/" first */
+    struct app_handler *on_request;
     struct app_sql_text *schemas; /* in order of registration */
     struct app_sql_text *statements;
     void *handle; /* dlopen */

@@ -26,6 +26,7 @@ enum cfg_abort { CFG_ABORT_LENIENT = 0, CFG_ABORT_STRICT = 1 };
  * programs run. */
 struct cfg {
     char *database, *app, *path;   /* path without trailing slash: "/socket.io" */
+    bool is_slash_needed;          /* add_trailing_slash: the bare path is not ours */
     char *fcgi_listen, *ws_listen; /* "" = inherited descriptor; "HOST:PORT" or "/path" */
     bool is_polling, is_websocket; /* transports= */
     int64_t ping_interval_ms, ping_timeout_ms, upgrade_timeout_ms, connect_timeout_ms;
@@ -46,9 +47,11 @@ struct cfg {
     int64_t http_compression_bytes; /* threshold; 0 = off */
     int64_t ws_compression_bytes;   /* threshold; 0 = off */
     enum cfg_abort aborted_poll;
-    int64_t recovery_ms; /* 0 = off */
+    char *initial_packet; /* "" = none */
+    int64_t recovery_ms;  /* 0 = off */
     bool is_recovery_skip_middleware;
     bool is_cleanup_nsp, is_serve_client;
+    char *client_dir;    /* of the JavaScript client; "" = beside the program */
     char *trusted_proxy; /* space-separated addresses */
     char *extra_headers; /* "Name: value\r\n" lines from header(NAME)= */
     int64_t n_nsp_max, n_rooms_max, n_pending_acks_max, event_name_bytes_max,

@@ -44,6 +44,8 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"app", CFG_T_FILE, AT(app), "", 0, 0, NULL, "the application, a shared object"},
     {"path", CFG_T_URL_PATH, AT(path), "/socket.io", 0, 0, NULL,
      "the URL path of Socket.IO"},
+    {"add_trailing_slash", CFG_T_FLAG, AT(is_slash_needed), "on", 0, 0, NULL,
+     "off: the path without the slash at its end is served too"},
     {"fcgi_listen", CFG_T_LISTEN, AT(fcgi_listen), "", 0, 0, NULL,
      "where the FastCGI program listens; empty: on the socket it inherits"},
     {"ws_listen", CFG_T_LISTEN, AT(ws_listen), "127.0.0.1:8090", 0, 0, NULL,
@@ -105,6 +107,8 @@ const struct cfg_option CFG_OPTIONS[] = {
      "compress WebSocket messages from this size on"},
     {"aborted_poll", CFG_T_CHOICE, AT(aborted_poll), "lenient", 0, 0, ABORT,
      "strict: a poll that the client gives up closes its session, as in socket.io"},
+    {"initial_packet", CFG_T_TEXT, AT(initial_packet), "", 0, 0, NULL,
+     "a message that each session gets with its handshake; empty: none"},
     {"recovery", CFG_T_TIME, AT(recovery_ms), "off", 1, 24 * H, OFF,
      "how long a lost connection can be recovered, such as 120s"},
     {"recovery_skip_middleware", CFG_T_FLAG, AT(is_recovery_skip_middleware), "on", 0, 0,
@@ -112,26 +116,34 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"cleanup_nsp", CFG_T_FLAG, AT(is_cleanup_nsp), "off", 0, 0, NULL,
      "forget a dynamic namespace with its last socket"},
     {"serve_client", CFG_T_FLAG, AT(is_serve_client), "on", 0, 0, NULL,
-     "serve the JavaScript client below the path"},
+     "the FastCGI program serves the JavaScript client's files below the path"},
+    {"client_dir", CFG_T_FILE, AT(client_dir), "", 0, 0, NULL,
+     "the folder of these files, such as dist of the npm package socket.io-client; "
+     "empty: share/siolite/client of the installation, or client beside the program"},
     {"trusted_proxy", CFG_T_TEXT, AT(trusted_proxy), "", 0, 0, NULL,
      "addresses, separated by spaces, whose X-Forwarded-For is believed"},
     {"header(NAME)", CFG_T_HEADER, AT(extra_headers), "", 0, 0, NULL,
      "a header for every answer; may be repeated"},
 
     {"max_nsp", CFG_T_COUNT, AT(n_nsp_max), "1000", 1, 1000000, NULL,
-     "the most namespaces of one connection"},
+     "the most namespaces of one connection; a further one is refused as unknown"},
     {"max_rooms", CFG_T_COUNT, AT(n_rooms_max), "10000", 1, 100000000, NULL,
-     "the most rooms of one socket"},
+     "the most rooms of one socket; a further join fails, or is dropped and logged "
+     "(joins of many sockets at once are not counted)"},
     {"max_pending_acks", CFG_T_COUNT, AT(n_pending_acks_max), "1000", 1, 100000000, NULL,
-     "the most unanswered acks of one socket"},
+     "the most answers that one socket may owe; a further question to it fails, or finds "
+     "nobody (questions to many are not refused)"},
     {"max_event_name", CFG_T_SIZE, AT(event_name_bytes_max), "256", 1, MB, NULL,
-     "the longest event name"},
+     "the longest event name; a client that sends a longer one is closed"},
     {"max_json_depth", CFG_T_COUNT, AT(json_depth_max), "64", 2, 1024, NULL,
-     "the deepest nesting of a packet's JSON"},
+     "the deepest nesting of a packet's JSON; a client that sends a deeper one is "
+     "closed"},
     {"empty_session", CFG_T_TIME, AT(empty_session_ms), "60s", 10, 24 * H, NULL,
      "how long a session may live after it left its last namespace"},
     {"handshakes_per_s", CFG_T_COUNT, AT(handshakes_per_s), "0", 0, 1000000, NULL,
-     "the most new sessions a second from one address; 0: no limit"},
+     "the most new sessions a second from one address (IPv6: from one /64), counted by "
+     "each "
+     "process for itself and not over CGI; beyond: 429; 0: no limit"},
 };
 const size_t CFG_N_OPTIONS = sizeof CFG_OPTIONS / sizeof CFG_OPTIONS[0];
 

@@ -47,6 +47,7 @@ fill_block(void)
     pool.owner = getpid();
 }
 
+/* EIO-ID */
 void
 rnd_id(char out[RND_ID_LEN + 1])
 {

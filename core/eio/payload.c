@@ -147,6 +147,7 @@ read_v4(struct eio_payload_reader *r, struct eio_packet *out)
  * characters U+0000 to U+00FF and encodes these as UTF-8 once more. Undoes that into the
  * scratch where the session is, or by this packet turns out to be, a 1.x client's.
  */
+/* EIO-V3-TEXT */
 static struct str
 repair_v3(struct eio_payload_reader *r, struct str text)
 {
@@ -184,6 +185,7 @@ repair_v3(struct eio_payload_reader *r, struct str text)
     return text;
 }
 
+/* EIO-V3-PAYLOAD */
 static enum rc
 read_v3_text(struct eio_payload_reader *r, struct eio_packet *out)
 {
@@ -214,6 +216,7 @@ read_v3_text(struct eio_payload_reader *r, struct eio_packet *out)
     return RC_NOTFOUND;
 }
 
+/* EIO-V3-PAYLOAD */
 static enum rc
 read_v3_octets(struct eio_payload_reader *r, struct eio_packet *out)
 {
@@ -349,6 +352,7 @@ eio_open_encode(struct buf *b, const struct eio_open *o)
     buf_append_c(b, '}');
 }
 
+/* EIO-JSONP */
 void
 eio_jsonp_wrap(struct buf *b, struct str j_digits, struct str payload)
 {
@@ -378,6 +382,7 @@ find_form_d(struct str form, struct str *value)
     return n_found == 1 ? RC_OK : RC_INVALID;
 }
 
+/* EIO-JSONP */
 enum rc
 eio_jsonp_unwrap(struct str form_body, struct buf *payload)
 {

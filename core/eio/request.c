@@ -109,6 +109,7 @@ only_digits(struct str s)
     return str_slice(s, from, to);
 }
 
+/* EIO-QUERY */
 void
 eio_request_decode(const struct eio_param *params, size_t n_params,
                    struct eio_request *out)
@@ -155,10 +156,13 @@ eio_query_encode_json(struct buf *b, const struct eio_param *params, size_t n_pa
     buf_append_c(b, '}');
 }
 
+/* EIO-PATH */
 bool
-eio_path_is_ours(struct str url_path, const char *path)
+eio_path_is_ours(struct str url_path, const char *path, bool is_slash_needed)
 {
     size_t len = strlen(path);
+    if (!is_slash_needed && len > 0 && str_eqz(url_path, path))
+        return true;
     return url_path.len > len && str_has_prefix(url_path, str_of(path)) &&
            url_path.p[len] == '/';
 }

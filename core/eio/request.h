@@ -13,13 +13,15 @@ enum eio_transport { EIO_POLLING = 0, EIO_WEBSOCKET = 1 };
 
 /* The error answers of the reference, with code and text on the wire. EIO_E_NONE: no
  * error. */
+/* EIO-ERROR */
 #define EIO_ERROR_LIST(X)                                                                \
     X(TRANSPORT_UNKNOWN, 0, 400, "Transport unknown")                                    \
     X(SID_UNKNOWN, 1, 400, "Session ID unknown")                                         \
     X(BAD_HANDSHAKE_METHOD, 2, 400, "Bad handshake method")                              \
     X(BAD_REQUEST, 3, 400, "Bad request")                                                \
     X(FORBIDDEN, 4, 403, "Forbidden")                                                    \
-    X(BAD_PROTOCOL, 5, 400, "Unsupported protocol version")
+    X(BAD_PROTOCOL, 5, 400, "Unsupported protocol version")                              \
+    X(TOO_MANY, 6, 429, "Too many requests") /* ours: handshakes_per_s */
 enum eio_error {
     EIO_E_NONE = -1,
 #define X(name, code, status, text) EIO_E_##name = code,
@@ -64,7 +66,7 @@ void
 eio_query_encode_json(struct buf *b, const struct eio_param *params, size_t n_params);
 
 /* Is this URL path ours? `path` is "/socket.io"; matches "/socket.io/" and everything
- * below it (with slash). */
-bool eio_path_is_ours(struct str url_path, const char *path);
+ * below it; where no slash is needed "/socket.io" too. */
+bool eio_path_is_ours(struct str url_path, const char *path, bool is_slash_needed);
 
 #endif

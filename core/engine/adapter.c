@@ -211,6 +211,7 @@ is_due(const struct adapter *a, struct sub_socket *k, const struct store_packet 
     if (k->mark_seq == p->seq || !k->sub->is_in || p->seq <= k->sub->from_seq)
         return false;
     k->mark_seq = p->seq;
+    /* SIO-LOCAL */
     if (p->is_local && p->origin_id != a->process_id && p->arg_id != k->socket_id)
         return false;
     return true;
@@ -274,6 +275,7 @@ reach_all(struct adapter *a, struct store_packet *p, struct sockets *list)
         reach(a, p->to_keys[i], p, list);
 }
 
+/* SIO-SET */
 static void
 apply_set(struct adapter *a, struct store_packet *p)
 {
@@ -359,8 +361,12 @@ adapter_apply(struct adapter *a, struct store_packet *p)
     case STORE_LOST:
     case STORE_GONE: {
         struct sub_socket *k = map_find(&a->sockets, p->to_id);
-        if (k != NULL && p->seq > k->sub->from_seq)
-            socket_remove(a, k);
+        if (k == NULL || p->seq <= k->sub->from_seq)
+            return;
+        struct sub *s = k->sub;
+        socket_remove(a, k);
+        if (s->sockets == NULL)
+            s->ops->on_empty(s);
         return;
     }
     case STORE_CONNECT:

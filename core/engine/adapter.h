@@ -44,6 +44,7 @@ struct sub_ops {
                      struct frame *f); /* a packet that is due */
     void (*on_noop)(struct sub *s);
     void (*on_close)(struct sub *s, struct str reason);
+    void (*on_empty)(struct sub *s); /* its last socket has ended */
 };
 
 struct sub { /* embedded in a poll or a WebSocket session */

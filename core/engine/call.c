@@ -92,6 +92,12 @@ call_fini(struct app_call *c)
     free(c->error_text);
 }
 
+static json_t *
+parse(struct str text)
+{
+    return json_loadb(text.p, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+}
+
 /* Runs one handler. Where it fails, what it added to the unit is taken back, and it is
  * logged once. */
 static void
@@ -114,12 +120,26 @@ run(struct app_call *c, app_fn *fn, const char *what)
     while (w->n_direct > n_direct)
         store_packet_unref(w->direct[--w->n_direct].p);
     w->close_reason = close_reason;
+    if (c->is_over_limit) {
+        log_info("app", "handler.limit", LOG_Z("handler", what),
+                 LOG_Z("nsp", c->nsp_name), LOG_Z("error", c->error_text));
+        return;
+    }
     log_error("app", "handler.failed", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name),
               LOG_Z("code", rc_text(c->error)), LOG_Z("error", c->error_text));
 }
 
+bool
+call_may(struct app_call *c, const char *verb)
+{
+    if (c->kind == CALL_REQUEST)
+        call_fail(c, RC_INVALID, "%s: not in app_on_request", verb);
+    return c->kind != CALL_REQUEST;
+}
+
 /* ---- entry points ---- */
 
+/* SIO-UNHANDLED */
 void
 call_event(struct work *w, struct work_socket *k, const struct call_event *ev)
 {
@@ -188,6 +208,25 @@ call_middleware(struct work *w, struct work_socket *k, app_fn *fn, size_t number
     return verdict;
 }
 
+enum call_verdict
+call_request(struct work *w, app_fn *fn, struct str handshake_json, struct str remote,
+             char **message)
+{
+    struct app_call c;
+    call_init(&c, w, NULL, CALL_REQUEST);
+    c.handshake = parse(handshake_json);
+    c.remote = call_lend_str(&c, remote);
+    run(&c, fn, "request");
+    bool is_refused = c.is_refused || c.error != RC_OK;
+    if (is_refused)
+        *message = xstrdup(c.is_refused && c.refusal[0] ? c.refusal
+                           : c.is_refused               ? "Forbidden"
+                                                        : "Internal error");
+    call_fini(&c);
+    return is_refused ? CALL_REFUSED : CALL_ACCEPTED;
+}
+
+/* SIO-ASK-TIMEOUT */
 void
 call_later(struct work *w, struct work_socket *k, const struct call_later *l)
 {
@@ -280,12 +319,6 @@ app_user(struct app_call *c)
         c->user = call_lend_str(c, s.user);
     c->has_user = true;
     return c->user;
-}
-
-static json_t *
-parse(struct str text)
-{
-    return json_loadb(text.p, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }
 
 const json_t *

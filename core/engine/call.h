@@ -10,6 +10,7 @@
 #include "core/engine/work.h"
 
 enum call_kind {
+    CALL_REQUEST, /* app_on_request: nothing but what the request says */
     CALL_EVENT,
     CALL_PACKET_MIDDLEWARE,
     CALL_CONNECT,
@@ -57,6 +58,7 @@ struct app_call {
     size_t number;
     bool is_held, is_refused, is_accepted, is_connecting;
     bool is_keeping_args; /* its continuations get the event too */
+    bool is_over_limit;   /* the error is a limit that its client ran into */
     char *refusal, *refusal_data;
     /* continuations */
     const json_t *wrapper;
@@ -84,6 +86,8 @@ __attribute__((format(printf, 3, 4))) void
 call_fail(struct app_call *c, enum rc rc, const char *fmt, ...);
 void *call_lend(struct app_call *c, size_t n); /* zeroed; freed with the call */
 char *call_lend_str(struct app_call *c, struct str s);
+/* False, and the call fails: a request has no effects and reads nothing. */
+bool call_may(struct app_call *c, const char *verb);
 /* Splits the event's arguments once. */
 void call_args(struct app_call *c);
 

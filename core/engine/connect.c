@@ -14,6 +14,7 @@
 #include "core/engine/work.h"
 #include "core/sio/json.h"
 
+/* EIO-V3-REFUSAL */
 void
 connect_error(struct work *w, const char *nsp_name, const char *message,
               const char *data_json)
@@ -82,6 +83,7 @@ accept_recovered(struct work *w, struct work_socket *k)
     call_connect(w, k);
 }
 
+/* SIO-CONNECT */
 static void
 accept_socket(struct work *w, struct work_socket *k)
 {
@@ -128,6 +130,7 @@ socket_drop(struct work *w, struct work_socket *k)
     (void)w;
 }
 
+/* SIO-MIDDLEWARE, SIO-MIDDLEWARE-HELD */
 void
 connect_resume(struct work *w, struct work_socket *k, size_t from)
 {
@@ -154,6 +157,7 @@ connect_resume(struct work *w, struct work_socket *k, size_t from)
 }
 
 /* A fresh id; revision 3 derives it from the session's (eio3.md 5.5). */
+/* EIO-V3-ID */
 static void
 make_id(const struct work *w, const char *nsp_name, struct buf *out)
 {
@@ -179,6 +183,7 @@ auth_text(const struct work_socket *k, const char *name, struct buf *out)
 /* The last offset that the client saw: "<epoch>.<seq>"; without one, or with one older
  * than its CONNECT, that CONNECT counts (design 7). False: of another epoch, or nonsense.
  */
+/* SIO-RECOVERY-WHOLE */
 static bool
 offset_of(const struct work *w, struct str text, const struct store_recovery *r,
           int64_t *seq)
@@ -197,6 +202,7 @@ offset_of(const struct work *w, struct str text, const struct store_recovery *r,
 
 /* Does this CONNECT bring back a socket that was lost (socketio.md 1.10)? Then `k`
  * becomes it. */
+/* SIO-RECOVERY, SIO-RECOVERY-BEFORE */
 static bool
 recovery_find(struct work *w, struct work_socket *k)
 {
@@ -233,6 +239,7 @@ connect_begin(struct work *w, struct str nsp_name, struct str auth)
     char *name = str_dup(nsp_name);
     const struct app_nsp *app = app_registry_find(&w->e->app, nsp_name);
     if (app == NULL || work_n_sockets(w) >= (size_t)w->e->cfg->n_nsp_max) {
+        /* SIO-NSP-INVALID */
         connect_error(w, name, "Invalid namespace",
                       w->protocol == 3 /* an object there, too (eio3.md 5.6) */
                           ? "{\"message\":\"Invalid namespace\"}"
@@ -245,6 +252,7 @@ connect_begin(struct work *w, struct str nsp_name, struct str auth)
         buf_fini(&sio_id);
         k->app = app;
         k->auth = auth.len > 0 ? str_dup(auth) : xstrdup("{}");
+        /* SIO-RECOVERY-MIDDLEWARE */
         if (recovery_find(w, k))
             connect_resume(w, k, w->e->cfg->is_recovery_skip_middleware ? SIZE_MAX : 0);
         else
@@ -253,6 +261,7 @@ connect_begin(struct work *w, struct str nsp_name, struct str auth)
     free(name);
 }
 
+/* EIO-V3-JOIN */
 void
 connect_main(struct work *w)
 {

@@ -168,11 +168,14 @@ engine_frames(struct engine *e, struct store_packet *p, enum wire_form form)
 }
 
 enum wire_form
-engine_form(const struct engine *e, int protocol)
+engine_form(const struct engine *e, int protocol, enum sio_parser parser)
 {
+    bool with_offset = e->cfg->recovery_ms > 0;
     if (protocol == 3)
         return WIRE_V3;
-    return e->cfg->recovery_ms > 0 ? WIRE_V4_OFFSET : WIRE_V4;
+    if (parser == SIO_PARSER_MSGPACK)
+        return with_offset ? WIRE_MSGPACK_OFFSET : WIRE_MSGPACK;
+    return with_offset ? WIRE_V4_OFFSET : WIRE_V4;
 }
 
 /* ---- the loop ---- */
@@ -268,14 +271,18 @@ on_ring_row(void *arg, struct store_packet *p)
     ring_append(arg, p);
 }
 
+/* So that polls that come back after a restart find what they missed without SQL. */
 static void
 load_ring(struct engine *e)
 {
-    int64_t to = store_last_seq(e->store), from = to - e->cfg->ring_rows, last;
-    ring_init(&e->ring, (size_t)e->cfg->ring_rows, (size_t)e->cfg->ring_bytes,
-              from > 0 ? from : 0);
-    if (store_read_log(e->store, from > 0 ? from : 0, to, (size_t)e->cfg->ring_rows,
-                       on_ring_row, &e->ring, &last) != RC_OK)
+    int64_t to = store_last_seq(e->store), from = to - e->cfg->ring_rows, horizon, last;
+    if (store_read_horizon(e->store, &horizon) != RC_OK)
+        horizon = to;
+    if (from < horizon)
+        from = horizon;
+    ring_init(&e->ring, (size_t)e->cfg->ring_rows, (size_t)e->cfg->ring_bytes, from);
+    if (store_read_log(e->store, from, to, (size_t)e->cfg->ring_rows, on_ring_row,
+                       &e->ring, &last) != RC_OK)
         ring_reset(&e->ring, to);
     e->ring.last_seq = to;
 }
@@ -306,6 +313,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     adapter_init(&e->adapter, store_process_id(e->store), store_epoch(e->store), nsp_of,
                  e);
     load_ring(e);
+    if (e->front == ENGINE_FCGI)
+        e->client = client_files_load(e->cfg);
     uv_poll_init(e->loop, &e->store_poll, store_fd(e->store));
     uv_prepare_init(e->loop, &e->prepare);
     uv_timer_init(e->loop, &e->timer);
@@ -339,6 +348,7 @@ on_drain_end(struct timer *t)
         on_drained(e->drained_arg);
 }
 
+/* EIO-DRAIN */
 void
 engine_drain(struct engine *e, void (*on_drained)(void *arg), void *arg)
 {
@@ -383,6 +393,8 @@ on_handle_closed(uv_handle_t *handle)
     ring_fini(&e->ring);
     adapter_fini(&e->adapter);
     app_registry_fini(&e->app);
+    client_files_destroy(e->client);
+    throttle_fini(&e->handshakes);
     free(e);
 }
 

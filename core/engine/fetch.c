@@ -113,6 +113,7 @@ fetch(struct app_to *t, struct fetched *f)
 }
 
 json_t *
+/* SIO-FETCH */
 app_fetch(struct app_to *t)
 {
     struct fetched f = {.list = json_array()};
@@ -203,7 +204,7 @@ app_exec(struct app_call *c, const char *stmt, const char *fmt, ...)
     va_start(args, fmt);
     bool is_ok = values(c, "app_exec", fmt, args, v, &n);
     va_end(args);
-    if (!is_ok || c->error != RC_OK)
+    if (!is_ok || !call_may(c, "app_exec") || c->error != RC_OK)
         return;
     c->w->changes_state = true;
     store_unit_exec(work_unit(c->w), stmt, v, n);
@@ -245,7 +246,7 @@ app_select(struct app_call *c, const char *stmt, const char *fmt, ...)
     va_start(args, fmt);
     bool is_ok = values(c, "app_select", fmt, args, v, &n);
     va_end(args);
-    if (!is_ok || c->error != RC_OK)
+    if (!is_ok || !call_may(c, "app_select") || c->error != RC_OK)
         return NULL;
     struct buf err;
     buf_init(&err);

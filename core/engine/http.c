@@ -72,14 +72,20 @@ http_answer(struct engine_http *h, int status, const char *type, struct str body
     http_free(h);
 }
 
-void
-http_answer_error(struct engine_http *h, enum eio_error error)
+static void
+answer_error(struct engine_http *h, enum eio_error error, const char *text)
 {
     struct buf b;
     buf_init(&b);
-    eio_error_encode(&b, error, NULL);
+    eio_error_encode(&b, error, text);
     http_answer(h, eio_error_status(error), JSON_TYPE, buf_str(&b), false);
     buf_fini(&b);
+}
+
+void
+http_answer_error(struct engine_http *h, enum eio_error error)
+{
+    answer_error(h, error, NULL);
 }
 
 void
@@ -132,6 +138,7 @@ on_session(void *arg, const struct store_result *r)
     buf_init(&payload);
     struct eio_open o = {
         .eio_sid = h->eio_sid,
+        /* EIO-UPGRADES */
         .can_upgrade =
             e->cfg->is_websocket && h->jsonp == NULL && store_has_sidecar(e->store),
         .ping_interval_ms = e->cfg->ping_interval_ms,
@@ -141,6 +148,12 @@ on_session(void *arg, const struct store_result *r)
     eio_open_encode(&open, &o);
     struct eio_packet p = {.type = EIO_OPEN, .data = buf_str(&open)};
     eio_payload_append(&payload, h->request.protocol, 0, &p);
+    if (e->cfg->initial_packet[0] != '\0') {
+        p = (struct eio_packet){.type = EIO_MESSAGE,
+                                .data = str_of(e->cfg->initial_packet)};
+        eio_payload_append(&payload, h->request.protocol, 1, &p);
+    }
+    /* EIO-COOKIE */
     if (e->cfg->cookie[0] != '\0') {
         /* cookie = NAME[; attribute]…: the id is put after the name */
         const char *attributes = strchr(e->cfg->cookie, ';');
@@ -262,6 +275,28 @@ route(struct engine_http *h, const struct engine_request *r,
     session_handshake_encode(&h->handshake->json, r, params, n_params);
 }
 
+/* A handshake that may not begin. */
+static bool
+answer_unwanted(struct engine_http *h, const struct engine_request *r,
+                const struct eio_param *params, size_t n_params)
+{
+    char *text = NULL;
+    if (h->request.has_eio_sid)
+        return false;
+    enum eio_error error = admit_handshake(h->e, r, params, n_params, &h->request, &text);
+    if (error == EIO_E_NONE)
+        return false;
+    if (error == EIO_E_TOO_MANY) {
+        struct buf headers = {0};
+        buf_append_f(&headers, "%sRetry-After: 1\r\n", h->headers);
+        free(h->headers);
+        h->headers = buf_take(&headers, NULL);
+    }
+    answer_error(h, error, text);
+    free(text);
+    return true;
+}
+
 static bool
 answer_options(struct engine_http *h, const struct engine_request *r, struct buf *headers)
 {
@@ -270,6 +305,23 @@ answer_options(struct engine_http *h, const struct engine_request *r, struct buf
     free(h->headers);
     h->headers = buf_take(headers, NULL);
     http_answer(h, 204, NULL, STR_NONE, false);
+    return true;
+}
+
+/* A file of the JavaScript client: nothing of Engine.IO concerns it. A CGI program, which
+ * has one request, reads the files only for it. */
+static bool
+answer_client_file(struct engine_http *h, const struct engine_request *r,
+                   struct buf *headers)
+{
+    struct engine *e = h->e;
+    struct engine_answer a;
+    if (e->front == ENGINE_CGI && e->client == NULL && client_files_is_name(e->cfg, r))
+        e->client = client_files_load(e->cfg);
+    if (!client_files_answer(e->client, e->cfg, r, headers, &a))
+        return false;
+    h->answer(h->arg, &a);
+    http_free(h);
     return true;
 }
 
@@ -291,9 +343,14 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
     e->https = h;
     buf_init(&scratch);
     buf_init(&headers);
-    buf_append_z(&headers, "cache-control: no-store\r\n");
     buf_append_z(&headers, e->cfg->extra_headers);
     bool is_origin_ok = origin_check(e->cfg, r, &headers);
+    if (answer_client_file(h, r, &headers)) {
+        h = NULL;
+        goto out;
+    }
+    /* EIO-HEADERS */
+    buf_append_z(&headers, "cache-control: no-store\r\n");
     if (is_internet_explorer(engine_header_get(r, "user-agent")))
         buf_append_z(&headers,
                      "X-XSS-Protection: 0\r\n"); /* its filter would refuse our answers */
@@ -303,7 +360,7 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
     if (h->request.has_jsonp && e->cfg->is_jsonp)
         h->jsonp = str_dup(h->request.jsonp);
     buf_clear(&headers);
-    if (!eio_path_is_ours(r->path, e->cfg->path)) {
+    if (!eio_path_is_ours(r->path, e->cfg->path, e->cfg->is_slash_needed)) {
         http_answer(h, 404, "text/plain", STR("not found\n"), false);
         h = NULL;
     } else if (str_eqz(r->method, "OPTIONS") && answer_options(h, r, &headers)) {
@@ -312,6 +369,8 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
         enum eio_error error = check(e, r, &h->request, is_origin_ok);
         if (error != EIO_E_NONE) {
             http_answer_error(h, error);
+            h = NULL;
+        } else if (answer_unwanted(h, r, params, n_params)) {
             h = NULL;
         } else {
             route(h, r, params, n_params);
@@ -328,6 +387,7 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
     if (h != NULL)
         h->request.eio_sid = h->request.jsonp = h->request.transport_name =
             STR_NONE; /* borrowed from scratch */
+out:
     buf_fini(&scratch);
     buf_fini(&headers);
     return h;

@@ -10,6 +10,7 @@
 #include "core/sio/json.h"
 
 /* The client leaves a namespace; the handlers run as a job. */
+/* SIO-DISCONNECT, SIO-EMPTY */
 static void
 leave(struct work *w, struct work_socket *k)
 {
@@ -55,6 +56,7 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
             call_event(w, k, &ev);
         return;
     }
+    /* SIO-ACK-UNKNOWN */
     case SIO_ACK:
     case SIO_BINARY_ACK:
         if (p->has_ack_id)
@@ -70,13 +72,45 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
     }
 }
 
+static struct sio_limits
+limits_of(const struct work *w)
+{
+    const struct cfg *cfg = w->e->cfg;
+    return (struct sio_limits){cfg->n_attachments_max, cfg->json_depth_max,
+                               cfg->event_name_bytes_max, w->protocol == 3};
+}
+
 static enum rc
 decode(struct work *w, struct str text, struct sio_packet *p)
 {
-    const struct cfg *cfg = w->e->cfg;
-    struct sio_limits limits = {cfg->n_attachments_max, cfg->json_depth_max,
-                                cfg->event_name_bytes_max, w->protocol == 3};
+    struct sio_limits limits = limits_of(w);
     return sio_packet_decode(text, &limits, p);
+}
+
+/* The session's first message says by its looks which parser the client has
+ * (SIO-MSGPACK). */
+static void
+choose_parser(struct work *w, bool is_binary, struct str data)
+{
+    w->can_choose_parser = false;
+    if (!is_binary || !sio_msgpack_is_map(data))
+        return;
+    w->parser = SIO_PARSER_MSGPACK;
+    store_unit_session_parser(work_unit(w), w->session_id, w->parser);
+}
+
+static void
+msgpack(struct work *w, struct str data)
+{
+    struct sio_limits limits = limits_of(w);
+    struct buf scratch = {0}, attachments = {0};
+    struct sio_packet p;
+    if (sio_msgpack_decode(data, &limits, &scratch, &p, &attachments) == RC_OK)
+        packet(w, &p, buf_str(&attachments));
+    else
+        work_close(w, SIO_R_FORCED_CLOSE); /* SIO-PARSE */
+    buf_fini(&scratch);
+    buf_fini(&attachments);
 }
 
 /* The last attachment has come: the packet is whole. */
@@ -100,6 +134,7 @@ complete(struct work *w)
     buf_fini(&attachments);
 }
 
+/* SIO-ATTACHMENTS */
 static void
 binary(struct work *w, struct str data)
 {
@@ -121,6 +156,15 @@ input_message(struct work *w, bool is_binary, struct str data)
     struct sio_packet p;
     if (w->close_reason != SIO_R_NONE)
         return;
+    if (w->can_choose_parser)
+        choose_parser(w, is_binary, data);
+    if (w->parser == SIO_PARSER_MSGPACK) {
+        if (is_binary)
+            msgpack(w, data);
+        else
+            work_close(w, SIO_R_FORCED_CLOSE);
+        return;
+    }
     if (is_binary) {
         binary(w, data);
         return;

@@ -25,9 +25,12 @@
 #define SIOLITE_CORE_ENGINE_INTERNAL_H
 
 #include "core/engine/adapter.h"
+#include "core/engine/client_file.h"
 #include "core/engine/engine.h"
 #include "core/engine/ring.h"
+#include "core/engine/throttle.h"
 #include "core/engine/timer.h"
+#include "core/sio/msgpack.h"
 #include "core/sio/packet.h"
 #include "store/read.h"
 #include "store/store.h"
@@ -47,6 +50,8 @@ struct engine {
     const struct engine_ws_ops *ws;
     struct store *store;
     struct app app;
+    struct client_files *client; /* NULL: not served */
+    struct throttle handshakes;
     struct adapter adapter;
     struct ring ring;
     struct timers timers;
@@ -81,7 +86,7 @@ const struct nsp *engine_nsp(struct engine *e, int64_t nsp_id);
 /* Submits; before on_done runs, the jobs that the unit created get their timers. */
 void
 engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
-enum wire_form engine_form(const struct engine *e, int protocol);
+enum wire_form engine_form(const struct engine *e, int protocol, enum sio_parser parser);
 /* The frames of a row, borrowed from it. */
 struct frame *
 engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
@@ -114,6 +119,9 @@ int64_t session_due_ms(const struct cfg *cfg, int64_t ping_ms, int64_t connect_d
 /* Is that time over (a WebSocket's is its sidecar's business), and why it dies then. */
 bool session_is_dead(const struct store_session *s, int64_t now_ms);
 enum sio_reason session_death(const struct store_session *s, int64_t now_ms);
+/* May its next message choose the parser: as far as the store knows, none came (a session
+ * that was refused everywhere looks like that too). */
+bool session_can_choose_parser(const struct store_session *s);
 /* First ping after `now`; revision 3: the client pings. */
 int64_t session_ping_ms(const struct cfg *cfg, int64_t now_ms);
 /* The JSON of a handshake request, for handlers. */
@@ -177,6 +185,13 @@ origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *
 /* Is it a preflight that CORS answers? Then the headers of its 204. */
 bool origin_preflight(const struct cfg *cfg, const struct engine_request *r,
                       struct buf *headers);
+
+/* ---- admit.c ---- */
+/* A handshake whose request is in order: EIO_E_NONE, or the error; `text` is then owned
+ * by the caller, NULL: the usual one. */
+enum eio_error admit_handshake(struct engine *e, const struct engine_request *r,
+                               const struct eio_param *params, size_t n_params,
+                               const struct eio_request *q, char **text);
 
 /* ---- job.c ---- */
 void job_take(struct engine *e, const struct store_job *j);

@@ -102,6 +102,7 @@ load_session(struct work *w)
 }
 
 /* The socket has ended; its handlers are still to run. */
+/* SIO-DISCONNECT-ONCE */
 static enum rc
 run_disconnect(struct job *job, struct work *w, const json_t *args)
 {

@@ -79,6 +79,7 @@ is_clean(struct str value)
     return true;
 }
 
+/* EIO-CORS, EIO-ORIGIN-FOREIGN */
 bool
 origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *headers)
 {
@@ -97,12 +98,14 @@ origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *
             line(headers, "Access-Control-Expose-Headers",
                  str_of(cfg->cors_exposed_headers));
     }
-    if (cfg->cors_origin[0] != '\0' && !is_any)
+    /* A star with credentials is answered by the origin's name, too. */
+    if (cfg->cors_origin[0] != '\0' && (!is_any || cfg->is_cors_credentials))
         line(headers, "Vary", STR("Origin"));
     return origin.len == 0 || is_in || cfg->foreign_origin == CFG_ORIGIN_ALLOW ||
            is_same_host(origin, engine_header_get(r, "host"));
 }
 
+/* EIO-PREFLIGHT */
 bool
 origin_preflight(const struct cfg *cfg, const struct engine_request *r,
                  struct buf *headers)
@@ -119,9 +122,10 @@ origin_preflight(const struct cfg *cfg, const struct engine_request *r,
                                              : "GET,HEAD,PUT,PATCH,POST,DELETE"));
     if (cfg->cors_allowed_headers[0] != '\0') {
         line(headers, "Access-Control-Allow-Headers", str_of(cfg->cors_allowed_headers));
-    } else if (wanted.len > 0 && is_clean(wanted)) {
+    } else { /* reflected, also where nothing was asked for */
         line(headers, "Vary", STR("Access-Control-Request-Headers"));
-        line(headers, "Access-Control-Allow-Headers", wanted);
+        if (wanted.len > 0 && is_clean(wanted))
+            line(headers, "Access-Control-Allow-Headers", wanted);
     }
     if (cfg->cors_max_age_s >= 0)
         buf_append_f(headers, "Access-Control-Max-Age: %lld\r\n",

@@ -58,11 +58,12 @@ append_plain(struct engine_http *h, struct buf *b, size_t *n, enum eio_type type
 static struct frame *
 frames_of(struct engine_http *h, struct store_packet *p)
 {
-    return engine_frames(h->e, p, engine_form(h->e, h->session.protocol));
+    return engine_frames(h->e, p, h->sub.form);
 }
 
 /* Revision 3: a batch with binary in it goes in the binary framing, unless the session
  * was opened with b64=1. */
+/* EIO-V3-BINARY */
 static bool
 needs_octets(struct engine_http *h)
 {
@@ -104,8 +105,7 @@ send_answer(struct engine_http *h)
     }
     buf_init(&b);
     for (size_t i = 0; i < h->due.n; i++) {
-        wire_payload_append(&b, engine_form(h->e, h->session.protocol), &n,
-                            frames_of(h, h->due.p[i]));
+        wire_payload_append(&b, h->sub.form, &n, frames_of(h, h->due.p[i]));
         can_compress |= !h->due.p[i]->is_plain;
     }
     if (h->is_ping)
@@ -158,6 +158,7 @@ cut(struct engine_http *h)
 
 /* Recovered sockets: what they missed goes before their CONNECT reply, as in the
  * reference. */
+/* SIO-RECOVERY-ORDER */
 static enum rc
 expand(struct engine_http *h)
 {
@@ -244,6 +245,20 @@ tell_closed(struct engine_http *h)
 
 /* ---- what happens to a parked poll ---- */
 
+/* The session's first message may have come after this poll, and have chosen the parser.
+ * False: the store can't be read just now. */
+static bool
+renew_form(struct engine_http *h)
+{
+    struct store_session s;
+    if (h->session.connect_due_ms == 0 || h->session.parser != SIO_PARSER_JSON)
+        return true;
+    enum rc rc = store_read_session_by_id(h->e->store, h->session.session_id, &s);
+    if (rc == RC_OK)
+        h->sub.form = engine_form(h->e, s.protocol, (enum sio_parser)s.parser);
+    return rc == RC_OK || rc == RC_NOTFOUND;
+}
+
 static void
 poll_turn(struct later *l)
 {
@@ -254,6 +269,10 @@ poll_turn(struct later *l)
     }
     if (h->state != HTTP_PARKED)
         return; /* the claim is under way: on_claimed looks */
+    if (!renew_form(h)) {
+        engine_later(h->e, l, poll_turn);
+        return;
+    }
     if (h->is_close)
         tell_closed(h);
     else if (h->due.n > 0 || h->is_noop || h->is_ping)
@@ -265,6 +284,7 @@ on_event(struct sub *s, struct store_packet *p, struct frame *f)
 {
     struct engine_http *h = http_of_sub(s);
     (void)f;
+    /* SIO-VOLATILE */
     if (p->is_volatile && (h->state != HTTP_PARKED || h->due.n > 0))
         return;
     due_add(&h->due, p);
@@ -283,6 +303,7 @@ static void
 on_close(struct sub *s, struct str reason)
 {
     struct engine_http *h = http_of_sub(s);
+    /* EIO-CLOSE-CLIENT */
     if (sio_reason_find(reason) == SIO_R_TRANSPORT_CLOSE)
         h->is_noop = true; /* the client closed by POST: its GET ends with a noop */
     else
@@ -292,7 +313,14 @@ on_close(struct sub *s, struct str reason)
     engine_later(h->e, &h->later, poll_turn);
 }
 
-static const struct sub_ops poll_ops = {on_event, on_noop, on_close};
+/* The sweeper closes it when its time is over. */
+static void
+on_empty(struct sub *s)
+{
+    (void)s;
+}
+
+static const struct sub_ops poll_ops = {on_event, on_noop, on_close, on_empty};
 
 /* When something happens to a parked poll by itself: ping, end of the hold, noops during
  * an upgrade, death. */
@@ -300,6 +328,7 @@ static int64_t
 wake_ms(const struct engine_http *h)
 {
     const struct store_session *s = &h->session;
+    /* EIO-POLL-HOLD */
     int64_t hold_ms = h->e->cfg->hold_ms >= 0 ? h->e->cfg->hold_ms : HOLD_MAX_MS;
     int64_t due_ms = h->parked_ms + (hold_ms < HOLD_MAX_MS ? hold_ms : HOLD_MAX_MS);
     if (s->upgrade_id != 0 && h->parked_ms + UPGRADE_NOOP_MS < due_ms)
@@ -334,6 +363,7 @@ on_timer(struct timer *t)
     h->session.gen =
         gen; /* what we claimed; the rest is as POSTs have left it meanwhile */
     h->session.reason = STR_NONE;
+    h->sub.form = engine_form(h->e, s->protocol, (enum sio_parser)s->parser);
     if (session_is_dead(s, now_ms)) {
         session_close(
             h->e, s->session_id,
@@ -344,6 +374,7 @@ on_timer(struct timer *t)
         arm(h);
         return;
     }
+    /* EIO-PING */
     if (!s->is_pinged && s->protocol != 3 && now_ms >= s->ping_ms)
         h->is_ping = true;
     else
@@ -397,6 +428,7 @@ on_claimed(void *arg, const struct store_result *r)
         arm(h);
 }
 
+/* EIO-POLL */
 static void
 claim(struct engine_http *h, int64_t dead_id)
 {
@@ -490,6 +522,7 @@ judge(struct engine_http *h, int64_t *dead_id)
 
 /* An upgrade owner that died or is late: anybody resets the session to polling (design
  * 7). */
+/* EIO-UPGRADE-TIMEOUT */
 static void
 reset_upgrade(struct engine_http *h)
 {
@@ -503,6 +536,7 @@ reset_upgrade(struct engine_http *h)
     s->upgrade_id = 0;
 }
 
+/* EIO-ANYWHERE */
 static void
 poll_try(struct engine_http *h)
 {
@@ -529,7 +563,8 @@ poll_try(struct engine_http *h)
         rc == RC_OK && (is_open || !is_told) && !h->session.is_websocket && !h->is_odd;
     if (is_load) {
         h->sub.session_id = h->session.session_id;
-        h->sub.form = engine_form(e, h->session.protocol);
+        h->sub.form =
+            engine_form(e, h->session.protocol, (enum sio_parser)h->session.parser);
         rc = session_load(e, &h->sub, h->session.cursor_seq, max_seq, &h->due);
         if (rc == RC_NOTFOUND) {
             store_read_end(e->store);
@@ -581,5 +616,5 @@ poll_drain(struct engine_http *h)
     if (h->state != HTTP_PARKED)
         return;
     h->is_noop = true;
-    answer(h);
+    poll_turn(&h->later);
 }

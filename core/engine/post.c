@@ -24,6 +24,7 @@ on_done(void *arg, const struct store_result *r)
 {
     struct engine_http *h = arg;
     switch (r->rc) {
+    /* EIO-POST */
     case RC_OK:
     case RC_INVALID: /* the application's SQL failed: its effects are dropped, the client
                         did nothing wrong */
@@ -56,8 +57,11 @@ beat(struct work *w, const struct store_session *s, bool is_pong)
         store_unit_heartbeat(work_unit(w), s->session_id, ping_ms, false,
                              session_due_ms(cfg, ping_ms, s->connect_due_ms));
     } else if (s->is_pinged && s->due_ms <= s->ping_ms + cfg->ping_timeout_ms) {
-        store_unit_heartbeat(work_unit(w), s->session_id, s->ping_ms, true,
-                             w->now_ms + cfg->ping_timeout_ms);
+        /* EIO-PING-EXTEND */
+        int64_t due_ms = w->now_ms + cfg->ping_timeout_ms;
+        if (s->connect_due_ms != 0 && s->connect_due_ms < due_ms)
+            due_ms = s->connect_due_ms;
+        store_unit_heartbeat(work_unit(w), s->session_id, s->ping_ms, true, due_ms);
     }
 }
 
@@ -75,13 +79,14 @@ one_packet(struct work *w, const struct store_session *s, const struct eio_packe
             return;
         }
         beat(w, s, true);
-        if (s->protocol == 3) /* EIO3-PONG: whoever holds the session's GET answers */
+        if (s->protocol == 3) /* EIO-V3-PONG: whoever holds the session's GET answers */
             work_send_session(w, NULL,
                               store_packet_create(STORE_PONG, STR_NONE, STR_NONE));
         return;
     case EIO_CLOSE:
         work_close(w, SIO_R_TRANSPORT_CLOSE);
         return;
+    /* EIO-IGNORED */
     case EIO_OPEN:
     case EIO_UPGRADE:
     case EIO_NOOP:
@@ -120,6 +125,8 @@ handle(struct engine_http *h, struct str body)
         .now_ms = clock_now_ms(),
         .session_id = h->session.session_id,
         .protocol = h->session.protocol,
+        .parser = (enum sio_parser)h->session.parser,
+        .can_choose_parser = session_can_choose_parser(&h->session),
         .transport = EIO_POLLING,
         .has_transport = true,
         .eio_sid = h->eio_sid,

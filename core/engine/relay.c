@@ -123,6 +123,7 @@ renumber(struct body *b, struct str items, struct str attachments)
     }
 }
 
+/* SIO-JSON */
 void
 body_relay(struct body *b, struct str items, struct str attachments)
 {

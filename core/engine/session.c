@@ -121,6 +121,7 @@ is_in(const struct load *l, int64_t socket_id, int64_t key, int64_t seq)
 }
 
 /* Design 3.3: since < seq < until for a target and for no excluded one. */
+/* SIO-MEMBER */
 static bool
 is_due_to(const struct load *l, int64_t socket_id, const struct store_packet *p)
 {
@@ -308,11 +309,19 @@ session_is_dead(const struct store_session *s, int64_t now_ms)
     return s->due_ms != 0 && now_ms >= s->due_ms;
 }
 
+/* EIO-PING-TIMEOUT, SIO-CONNECT-TIMEOUT */
 enum sio_reason
 session_death(const struct store_session *s, int64_t now_ms)
 {
     bool is_late = s->connect_due_ms != 0 && now_ms >= s->connect_due_ms;
     return is_late ? SIO_R_FORCED_SERVER_CLOSE : SIO_R_PING_TIMEOUT;
+}
+
+bool
+session_can_choose_parser(const struct store_session *s)
+{
+    return s->protocol == 4 && s->connect_due_ms != 0 && !s->has_partial &&
+           s->parser == SIO_PARSER_JSON;
 }
 
 /* ---- closing ---- */

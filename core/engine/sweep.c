@@ -40,6 +40,7 @@ sweep_sessions(struct engine *e, int64_t now_ms)
     }
 }
 
+/* EIO-KILLED */
 static void
 sweep_processes(struct engine *e, int64_t now_ms)
 {

@@ -29,6 +29,7 @@ on_claimed(void *arg, const struct store_result *r)
     }
 }
 
+/* EIO-UPGRADE-ORDER */
 void
 ws_caught_up(struct engine_ws *w)
 {
@@ -44,6 +45,8 @@ ws_caught_up(struct engine_ws *w)
             w->partial = xcalloc(1, sizeof *w->partial);
             rc = partial_load(w->partial, e, &s);
         }
+        if (rc == RC_OK)
+            ws_set_parser(w, (enum sio_parser)s.parser, session_can_choose_parser(&s));
         if (rc == RC_OK)
             rc = session_load(e, &w->sub, w->cursor_seq, max_seq, &due);
         store_read_end(e->store);
@@ -96,6 +99,7 @@ on_upgraded(void *arg, const struct store_result *r)
         engine_later(w->e, &w->later, ws_turn);
 }
 
+/* EIO-UPGRADE */
 void
 ws_upgrade_packet(struct engine_ws *w, const struct eio_packet *p)
 {

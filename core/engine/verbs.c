@@ -21,6 +21,8 @@ to_create(struct app_call *c, enum to_scope scope)
     t->nsp = c->nsp_name;
     t->next = c->tos;
     c->tos = t;
+    if (!call_may(c, "a target"))
+        return t;
     if (scope == TO_SENDER && c->k == NULL)
         call_fail(c, RC_INVALID, "app_sender: this continuation has no socket");
     return t;
@@ -159,6 +161,31 @@ body_event(struct app_call *c, struct body *b, const char *verb, const char *eve
     return true;
 }
 
+/* max_pending_acks, where the one socket is known. */
+static bool
+may_ask(struct app_call *c, const struct app_to *t)
+{
+    struct work_socket *k = c->k;
+    int64_t n_max = c->w->e->cfg->n_pending_acks_max;
+    bool is_full = false;
+    if (!may(c, t, "app_ask"))
+        return false;
+    if (t->scope != TO_SENDER || k == NULL)
+        return true;
+    is_full = k->n_asks >= n_max;
+    if (!is_full && k->socket_id > 0 &&
+        store_read_owes_answers(c->w->e->store, k->socket_id, n_max - 1 - k->n_asks,
+                                &is_full) != RC_OK)
+        is_full = false;
+    if (!is_full) {
+        k->n_asks++;
+        return true;
+    }
+    call_fail(c, RC_TOOBIG, "app_ask: the socket owes max_pending_acks answers");
+    c->is_over_limit = true;
+    return false;
+}
+
 static void
 flag(struct store_packet *p, const struct app_to *t)
 {
@@ -195,6 +222,7 @@ app_emit(struct app_to *t, const char *event, const char *fmt, ...)
     body_fini(&b);
 }
 
+/* SIO-ASK, SIO-ASK-ROOM */
 void
 app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
         const char *event, const char *fmt, ...)
@@ -210,7 +238,7 @@ app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
                   event ? event : "", fmt);
     va_end(args);
     char *wrapper = later_wrap(c, state);
-    if (may(c, t, "app_ask")) {
+    if (may_ask(c, t)) {
         struct store_packet *p = body_packet(&b, false);
         flag(p, t);
         p->is_ask = true;
@@ -224,6 +252,7 @@ app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
     body_fini(&b);
 }
 
+/* SIO-ACK */
 void
 app_ack(struct app_call *c, const char *fmt, ...)
 {
@@ -250,7 +279,7 @@ void
 app_after(struct app_call *c, int64_t ms, const char *later, json_t *state)
 {
     char *wrapper = later_wrap(c, state);
-    if (c->error == RC_OK) {
+    if (call_may(c, "app_after") && c->error == RC_OK) {
         c->w->changes_state = true;
         store_unit_job(work_unit(c->w), c->w->now_ms + (ms > 0 ? ms : 0), str_of(later),
                        c->k ? c->k->socket_id : 0, str_of(wrapper));
@@ -286,7 +315,8 @@ app_accept(struct app_call *c)
 void
 app_refuse(struct app_call *c, const char *message, json_t *data)
 {
-    if (c->kind == CALL_PACKET_MIDDLEWARE || c->is_connecting) {
+    if (c->kind == CALL_REQUEST || c->kind == CALL_PACKET_MIDDLEWARE ||
+        c->is_connecting) {
         c->is_refused = true;
         free(c->refusal);
         free(c->refusal_data);
@@ -301,11 +331,56 @@ app_refuse(struct app_call *c, const char *message, json_t *data)
 /* ---- rooms, sockets ---- */
 
 static void
+on_room(void *arg, struct str name)
+{
+    (void)name;
+    (*(size_t *)arg)++;
+}
+
+/* Rooms of the socket, those that this unit adds counted twice if it is in already. */
+static size_t
+n_rooms_at_most(struct app_call *c)
+{
+    const struct work_socket *k = c->k;
+    const struct sub_socket *s =
+        c->w->sub != NULL ? sub_socket_find(c->w->sub, k->socket_id) : NULL;
+    size_t n = 0;
+    if (s != NULL)
+        n = s->n_links - 1; /* the namespace is one of them */
+    else if (k->socket_id > 0 &&
+             store_read_rooms(c->w->e->store, k->socket_id, on_room, &n) != RC_OK)
+        n = 0;
+    for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
+        n += r->is_in;
+    return n;
+}
+
+/* max_rooms, where the one socket is known. */
+static void
+check_rooms(struct app_call *c, const char *room)
+{
+    size_t n_max = (size_t)c->w->e->cfg->n_rooms_max, i;
+    const json_t *name;
+    bool is_in = false;
+    if (n_rooms_at_most(c) < n_max)
+        return;
+    json_t *names = app_rooms(c);
+    json_array_foreach(names, i, name) is_in |= !strcmp(json_string_value(name), room);
+    if (c->error == RC_OK && !is_in && json_array_size(names) >= n_max) {
+        call_fail(c, RC_TOOBIG, "app_join: the socket is in max_rooms rooms");
+        c->is_over_limit = true;
+    }
+    json_decref(names);
+}
+
+static void
 change_room(struct app_to *t, const char *room, bool is_join)
 {
     struct app_call *c = t->c;
     if (room == NULL)
         call_fail(c, RC_INVALID, "a room is NULL");
+    if (c->error == RC_OK && is_join && t->scope == TO_SENDER)
+        check_rooms(c, room);
     if (c->error != RC_OK)
         return;
     if (t->scope == TO_SENDER)
@@ -332,6 +407,7 @@ app_leave(struct app_to *t, const char *room)
     change_room(t, room, false);
 }
 
+/* SIO-DISCONNECT-SERVER */
 void
 app_disconnect(struct app_to *t, bool close)
 {

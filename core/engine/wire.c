@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/eio/payload.h"
 #include "core/sio/json.h"
+#include "core/sio/msgpack.h"
 #include "core/sio/packet.h"
 
 struct wire {
@@ -66,6 +68,12 @@ binary_frame(struct str data, enum wire_form form)
     return f;
 }
 
+static struct frame *
+bytes_frame(struct str data, enum wire_form form)
+{
+    return form >= WIRE_V4_BASE64 ? base64_frame(data, form) : binary_frame(data, form);
+}
+
 static void
 append_attachments(struct frame *head, struct str attachments, enum wire_form form)
 {
@@ -73,8 +81,7 @@ append_attachments(struct frame *head, struct str attachments, enum wire_form fo
     size_t pos = 0;
     struct str a;
     while (store_packet_attachment(attachments, &pos, &a) == RC_OK) {
-        struct frame *f =
-            form >= WIRE_V4_BASE64 ? base64_frame(a, form) : binary_frame(a, form);
+        struct frame *f = bytes_frame(a, form);
         f->is_plain = head->is_plain;
         *end = f;
         end = &f->next;
@@ -90,6 +97,7 @@ has_offset(const struct store_packet *p)
 }
 
 /* "[…]" becomes "[…,"<epoch>.<seq>"]". */
+/* SIO-RECOVERY-OFFSET */
 static void
 append_with_offset(struct buf *b, const struct store_packet *p, int64_t epoch)
 {
@@ -98,14 +106,48 @@ append_with_offset(struct buf *b, const struct store_packet *p, int64_t epoch)
                  (long long)p->seq);
 }
 
+static void
+append_body(struct buf *b, const struct store_packet *p, bool with_offset, int64_t epoch)
+{
+    if (with_offset && has_offset(p))
+        append_with_offset(b, p, epoch);
+    else
+        buf_append_str(b, p->body);
+}
+
+/* One map; a row that cannot be said so is left out, a noop in its place. */
+static struct frame *
+encode_msgpack(const struct store_packet *p, struct sio_head *head, enum wire_form form,
+               int64_t epoch)
+{
+    struct buf body = {0}, b = {0};
+    append_body(&body, p, plain_form(form) == WIRE_MSGPACK_OFFSET, epoch);
+    struct str json = buf_str(&body);
+    if (p->kind == STORE_CONNECT_ERROR && str_has_prefix(json, STR("/"))) {
+        size_t comma = str_index(json, ','); /* see connect_error */
+        head->nsp = str_slice(json, 0, comma);
+        json = str_slice(json, comma + 1, json.len);
+    }
+    enum rc rc = sio_msgpack_encode(head, json, p->attachments, &b);
+    struct frame *f;
+    if (rc == RC_OK) {
+        f = bytes_frame(buf_str(&b), form);
+    } else {
+        log_warn("engine", "packet.dropped", LOG_I("seq", p->seq),
+                 LOG_Z("code", rc_text(rc)));
+        f = frame_of(STR("6"));
+    }
+    f->is_plain = p->is_plain;
+    buf_fini(&body);
+    buf_fini(&b);
+    return f;
+}
+
 static struct frame *
 encode(const struct store_packet *p, struct str nsp, enum wire_form form, int64_t epoch)
 {
     if (p->kind == STORE_PONG)
         return frame_of(STR("3"));
-    struct buf b;
-    buf_init(&b);
-    buf_append_c(&b, '0' + EIO_MESSAGE);
     struct sio_head head = {
         .type = (enum sio_type)p->kind,
         .nsp = nsp,
@@ -113,13 +155,17 @@ encode(const struct store_packet *p, struct str nsp, enum wire_form form, int64_
         .ack_id = p->is_ask ? p->seq : p->ack_id,
         .n_attachments = count_attachments(p->attachments),
     };
+    enum wire_form plain = plain_form(form);
+    if (plain == WIRE_MSGPACK || plain == WIRE_MSGPACK_OFFSET)
+        return encode_msgpack(p, &head, form, epoch);
+    struct buf b;
+    buf_init(&b);
+    buf_append_c(&b, '0' + EIO_MESSAGE);
     sio_head_encode(&b, &head);
-    if (plain_form(form) == WIRE_V3 && p->kind != STORE_CONNECT)
+    if (plain == WIRE_V3 && p->kind != STORE_CONNECT)
         sio_json_to_ascii(&b, p->body);
-    else if (plain_form(form) == WIRE_V4_OFFSET && has_offset(p))
-        append_with_offset(&b, p, epoch);
-    else if (plain_form(form) != WIRE_V3)
-        buf_append_str(&b, p->body);
+    else if (plain != WIRE_V3)
+        append_body(&b, p, plain == WIRE_V4_OFFSET, epoch);
     struct frame *f = frame_of(buf_str(&b));
     buf_fini(&b);
     f->is_plain = p->is_plain;

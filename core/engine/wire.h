@@ -12,12 +12,16 @@
 
 enum wire_form {
     WIRE_V4,
-    WIRE_V4_OFFSET, /* recovery is on: events carry their offset as last argument
-                       (socketio.md 1.10) */
-    WIRE_V3,        /* ASCII only, binary with its type byte (eio3.md 3.3, 1) */
+    WIRE_V4_OFFSET,      /* recovery is on: events carry their offset as last argument
+                            (socketio.md 1.10) */
+    WIRE_MSGPACK,        /* one binary message a packet (core/sio/msgpack.h) */
+    WIRE_MSGPACK_OFFSET, /* … with offsets */
+    WIRE_V3,             /* ASCII only, binary with its type byte (eio3.md 3.3, 1) */
     /* The same over a WebSocket that was opened with b64=1: binary as base64 text. */
     WIRE_V4_BASE64,
     WIRE_V4_OFFSET_BASE64,
+    WIRE_MSGPACK_BASE64,
+    WIRE_MSGPACK_OFFSET_BASE64,
     WIRE_V3_BASE64,
     WIRE_N_FORMS
 };

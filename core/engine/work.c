@@ -86,6 +86,7 @@ append(struct work *w, const struct work_socket *k, struct store_packet *p)
     store_unit_packet(w->u, &t, p);
 }
 
+/* SIO-UNIT */
 struct store_unit *
 work_unit(struct work *w)
 {

@@ -32,7 +32,8 @@ struct work_socket {
     int64_t nsp_id;    /* 0: new */
     char *nsp_name, *sio_id; /* owned */
     const struct app_nsp *app;
-    bool is_gone; /* this unit ends it */
+    bool is_gone;   /* this unit ends it */
+    int64_t n_asks; /* own effects: questions to it */
     bool has_data, has_user;
     json_t *data; /* own effects, owned */
     char *user;
@@ -64,6 +65,8 @@ struct work {
     int64_t now_ms;
     int64_t session_id; /* 0: a job without a session */
     int protocol;
+    enum sio_parser parser;
+    bool can_choose_parser; /* the session's first message is to come */
     enum eio_transport transport;
     bool has_transport;  /* the session is still open */
     const char *eio_sid; /* SECRET; revision 3: part of the socket ids */
@@ -96,7 +99,7 @@ struct work_socket *
 work_socket_find(struct work *w, struct str nsp_name); /* open ones; NULL */
 void work_room_note(struct work_socket *k, const char *room, bool is_in);
 void work_rooms_note(struct work_socket *k, const json_t *names);
-    /* all of a JSON array */ /* an own effect, or what is known otherwise */
+/* all of a JSON array */ /* an own effect, or what is known otherwise */
 size_t work_n_sockets(const struct work *w); /* open ones */
 /* A packet to one socket of this session: the short way if it may. Takes the packet. */
 void work_send(struct work *w, const struct work_socket *k, struct store_packet *p);
@@ -143,6 +146,9 @@ enum call_verdict { CALL_ACCEPTED, CALL_REFUSED, CALL_HELD };
  */
 enum call_verdict call_middleware(struct work *w, struct work_socket *k, app_fn *fn,
                                   size_t number, char **message, char **data_json);
+/* Runs one handler of app_on_request; refusal leaves its text (owned by the caller). */
+enum call_verdict call_request(struct work *w, app_fn *fn, struct str handshake_json,
+                               struct str remote, char **message);
 struct call_later { /* what a continuation is given; see job.c for the wrapper's JSON */
     const char *name;
     const json_t *wrapper; /* borrowed */

@@ -97,6 +97,15 @@ ws_close_conn(struct engine_ws *w, int code)
     w->e->ws->close(conn, code);
 }
 
+void
+ws_set_parser(struct engine_ws *w, enum sio_parser parser, bool can_choose)
+{
+    enum wire_form form = engine_form(w->e, w->protocol, parser);
+    w->parser = (uint8_t)parser;
+    w->can_choose_parser = can_choose;
+    w->sub.form = w->is_base64 ? (enum wire_form)(form + WIRE_V4_BASE64) : form;
+}
+
 /* ---- messages ---- */
 
 static void
@@ -168,6 +177,8 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
         .now_ms = now_ms,
         .session_id = w->sub.session_id,
         .protocol = w->protocol,
+        .parser = (enum sio_parser)w->parser,
+        .can_choose_parser = w->can_choose_parser,
         .transport = EIO_WEBSOCKET,
         .has_transport = true,
         .sub = &w->sub,
@@ -182,6 +193,7 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
         input_message(&k, p->is_binary, p->data);
     else
         connect_main(&k);
+    ws_set_parser(w, k.parser, k.can_choose_parser);
     finish(w, &k);
     work_fini(&k);
     if (w->partial->n_owed == 0 && w->partial->text.cap == 0) {
@@ -202,6 +214,7 @@ on_packet(struct engine_ws *w, const struct eio_packet *p)
     int64_t now_ms = clock_now_ms();
     switch (p->type) {
     case EIO_MESSAGE:
+        /* EIO-PING-EXTEND */
         if (w->is_pinged && !w->is_extended) {
             w->is_extended = true;
             w->due_ms =
@@ -248,6 +261,7 @@ enqueue(struct engine_ws *w, bool is_binary, struct str data)
     }
 }
 
+/* SIO-ORDER */
 static bool
 can_handle(const struct engine_ws *w)
 {
@@ -267,6 +281,7 @@ can_handle(const struct engine_ws *w)
 }
 
 /* False: the store can't be read just now; nothing was done. */
+/* EIO-WS-MESSAGE */
 static bool
 take(struct engine_ws *w, bool is_binary, struct str data)
 {
@@ -275,11 +290,9 @@ take(struct engine_ws *w, bool is_binary, struct str data)
         return false;
     if (w->state == WS_CLOSED) /* the fence brought its end */
         return true;
-    struct buf scratch; /* base64 of revision 3 clients that take no binary */
+    struct buf scratch; /* base64 of clients that have no binary messages */
     buf_init(&scratch);
-    enum rc rc = w->protocol == 3
-                     ? eio_packet_decode_base64(3, is_binary, data, &scratch, &p)
-                     : eio_packet_decode(w->protocol, is_binary, data, &p);
+    enum rc rc = eio_packet_decode_base64(w->protocol, is_binary, data, &scratch, &p);
     if (rc != RC_OK)
         ws_end(w, SIO_R_PARSE_ERROR);
     else if (w->state == WS_OPEN)
@@ -343,6 +356,7 @@ engine_ws_message(struct engine_ws *w, bool is_binary, struct str message)
         engine_later(w->e, &w->later, ws_turn);
 }
 
+/* EIO-WS-END */
 void
 engine_ws_gone(struct engine_ws *w, int reason)
 {

@@ -64,6 +64,9 @@ struct engine_ws {
     void *conn; /* NULL: the front has let go of it */
     enum ws_state state;
     uint8_t protocol;
+    uint8_t parser;         /* enum sio_parser; of an upgrade: known when it is OPEN */
+    bool can_choose_parser; /* no message came yet (input.c) */
+    bool is_base64;         /* it takes no binary messages */
     bool is_pinged, is_extended, is_paused; /* is_extended: the wait for the pong, once */
     uint32_t n_units;                       /* under way */
     uint32_t n_state_units; /* of these, those that change more than packets */
@@ -90,6 +93,8 @@ void ws_end(struct engine_ws *w, enum sio_reason reason);
 /* Frees it, if it is closed, let go of by the front, and no unit of it is under way. */
 void ws_release(struct engine_ws *w);
 void ws_close_conn(struct engine_ws *w, int code);
+/* What the session's packets look like from now on. */
+void ws_set_parser(struct engine_ws *w, enum sio_parser parser, bool can_choose);
 /* Revision 3: the session joins `/` by itself. */
 void ws_join_main(struct engine_ws *w);
 /* What was put off: the end, the inbox. */

@@ -56,6 +56,7 @@ query_decode(struct query *q, const struct engine_request *r)
     eio_request_decode(q->params, q->n, &q->q);
 }
 
+/* EIO-WS-REFUSED */
 enum rc
 engine_ws_check(struct engine *e, const struct engine_request *r, int *status,
                 const char **content_type, struct buf *body)
@@ -64,7 +65,7 @@ engine_ws_check(struct engine *e, const struct engine_request *r, int *status,
     struct store_session s;
     enum rc rc = RC_INVALID;
     query_decode(&q, r);
-    if (!eio_path_is_ours(r->path, e->cfg->path)) {
+    if (!eio_path_is_ours(r->path, e->cfg->path, e->cfg->is_slash_needed)) {
         *status = 404;
         *content_type = "text/plain";
         buf_append_z(body, "not found\n");
@@ -73,14 +74,22 @@ engine_ws_check(struct engine *e, const struct engine_request *r, int *status,
         *content_type = "text/plain";
         buf_append_z(body, "restarting\n");
     } else {
+        char *text = NULL;
         enum eio_error error = check(e, r, &q.q, &s);
+        if (error == EIO_E_NONE && !q.q.has_eio_sid)
+            error = admit_handshake(e, r, q.params, q.n, &q.q, &text);
         if (error == EIO_E_NONE) {
             rc = RC_OK;
+        } else if (error == EIO_E_TOO_MANY) {
+            *status = eio_error_status(error);
+            *content_type = "application/json";
+            eio_error_encode(body, error, NULL);
         } else {
             *status = 400; /* the reference says 400 for each, with the bare text */
             *content_type = "text/html";
-            buf_append_z(body, eio_error_text(error));
+            buf_append_z(body, text ? text : eio_error_text(error));
         }
+        free(text);
     }
     buf_fini(&q.scratch);
     return rc;
@@ -125,6 +134,7 @@ struct opening {
     char eio_sid[RND_ID_LEN + 1];
 };
 
+/* EIO-WS-OPEN */
 static void
 on_opening(void *arg, const struct store_result *r)
 {
@@ -140,6 +150,13 @@ on_opening(void *arg, const struct store_result *r)
         eio_open_encode(&b, &open);
         buf_append_c(&b, '\0');
         ws_send_text(w, b.p);
+        if (cfg->initial_packet[0] != '\0') {
+            buf_clear(&b);
+            buf_append_c(&b, '0' + EIO_MESSAGE);
+            buf_append_z(&b, cfg->initial_packet);
+            buf_append_c(&b, '\0');
+            ws_send_text(w, b.p);
+        }
         buf_fini(&b);
     }
     free(o);
@@ -188,9 +205,8 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
     query_decode(&q, r);
     w->protocol = (uint8_t)q.q.protocol;
     w->sub.ops = &ws_ops;
-    w->sub.form = engine_form(e, q.q.protocol);
-    if (q.q.is_b64) /* EIO-BASE64 */
-        w->sub.form = (enum wire_form)(w->sub.form + WIRE_V4_BASE64);
+    w->is_base64 = q.q.is_b64; /* EIO-BASE64 */
+    ws_set_parser(w, SIO_PARSER_JSON, w->protocol == 4);
     w->timer.fn = ws_on_timer;
     w->gap_timer.fn = ws_on_gap_end;
     if (!q.q.has_eio_sid) {

@@ -40,6 +40,7 @@ ws_of_sub(struct sub *s)
 /* What a recovered socket missed follows its CONNECT reply: the official client would
  * handle events that come before it twice over WebSocket (design 7). Rows that wait
  * behind the gap are kept in their order. */
+/* SIO-RECOVERY-ORDER */
 static void
 replay(struct engine_ws *w, const struct store_packet *connect)
 {
@@ -61,6 +62,7 @@ void
 ws_event(struct sub *s, struct store_packet *p, struct frame *f)
 {
     struct engine_ws *w = ws_of_sub(s);
+    /* SIO-VOLATILE */
     bool is_held = w->gap_timer.pos != 0;
     if (w->conn == NULL || w->state != WS_OPEN ||
         (p->is_volatile && (is_held || !w->e->ws->is_writable(w->conn))))
@@ -71,7 +73,7 @@ ws_event(struct sub *s, struct store_packet *p, struct frame *f)
     }
     w->e->ws->send(w->conn, f);
     if (p->kind == STORE_CONNECT)
-        w->connect_due_ms = 0; /* it is not armed again (8.19) */
+        w->connect_due_ms = 0;
     if (p->kind == STORE_CONNECT && w->protocol == 4)
         timers_arm(&w->e->timers, &w->gap_timer, clock_now_ms() + CONNECT_GAP_MS);
     if (p->kind == STORE_CONNECT && p->arg_id != 0)
@@ -115,7 +117,18 @@ on_close(struct sub *s, struct str reason)
     ws_end(ws_of_sub(s), SIO_R_NONE); /* the row says that it is closed already */
 }
 
-const struct sub_ops ws_ops = {ws_event, on_noop, on_close};
+/* It may join again for a while, as after its handshake (8.19). */
+static void
+on_empty(struct sub *s)
+{
+    struct engine_ws *w = ws_of_sub(s);
+    if (w->state != WS_OPEN || w->e->is_draining)
+        return;
+    w->connect_due_ms = clock_now_ms() + w->e->cfg->empty_session_ms;
+    ws_arm(w);
+}
+
+const struct sub_ops ws_ops = {ws_event, on_noop, on_close, on_empty};
 
 /* ---- heartbeat and deadlines ---- */
 
@@ -142,6 +155,7 @@ ws_on_timer(struct timer *t)
     struct engine_ws *w =
         (struct engine_ws *)((char *)t - offsetof(struct engine_ws, timer));
     int64_t now_ms = clock_now_ms();
+    /* EIO-UPGRADE-TIMEOUT */
     if (w->state != WS_OPEN) { /* WAITING … UPGRADING: the upgrade took too long */
         ws_end(w, SIO_R_NONE);
         return;
@@ -154,6 +168,7 @@ ws_on_timer(struct timer *t)
         ws_end(w, SIO_R_PING_TIMEOUT); /* EIO-PING-TIMEOUT */
         return;
     }
+    /* EIO-PING */
     if (!w->is_pinged && w->protocol != 3 && now_ms >= w->ping_ms) {
         w->is_pinged = true;
         w->due_ms = now_ms + w->e->cfg->ping_timeout_ms;

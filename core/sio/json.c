@@ -278,6 +278,7 @@ skip_container(const char *p, const char *end, int64_t depth_max,
     }
 }
 
+/* SIO-JSON */
 enum rc
 sio_json_scan(struct str in, int64_t depth_max, enum sio_json_kind *kind,
               struct str *value, struct str *rest)

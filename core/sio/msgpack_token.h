@@ -1,6 +1,6 @@
 /*
- * MessagePack, token by token: scalars whole, containers by their headers. What
- * extensions mean is msgpack.h's.
+ * MessagePack, token by token: scalars whole, containers by their headers; extensions as
+ * what they mean to JavaScript (msgpack.h), if anything.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -52,6 +52,7 @@ is_digit(char c)
 }
 
 /* `<n>-` of the binary types. */
+/* SIO-ATTACHMENTS */
 static enum rc
 decode_attachments(struct str *rest, const struct sio_limits *limits, int64_t *n)
 {
@@ -65,6 +66,7 @@ decode_attachments(struct str *rest, const struct sio_limits *limits, int64_t *n
 
 /* `/nsp,` or `/nsp` up to the end. An old client's namespace is a URL: path, query,
  * fragment. */
+/* EIO-V3-NSP */
 static enum rc
 decode_nsp(struct str *rest, bool is_old, struct sio_packet *p)
 {
@@ -283,6 +285,7 @@ note_member(struct frame *f, struct str object_part, struct str key, size_t n_at
  * order): so a bad placeholder inside is noted in the frame and counts only if the object
  * around it turns out to be a plain one.
  */
+/* SIO-PLACEHOLDER */
 enum rc
 sio_placeholders_check(struct str body, size_t n_attachments)
 {
@@ -320,6 +323,7 @@ sio_placeholders_check(struct str body, size_t n_attachments)
     return RC_OK;
 }
 
+/* SIO-EVENT-NAME */
 bool
 sio_event_is_reserved(struct str raw)
 {
@@ -366,6 +370,7 @@ sio_reason_find(struct str text)
     return SIO_R_NONE;
 }
 
+/* SIO-RECOVERY-REASON */
 bool
 sio_reason_is_recoverable(enum sio_reason r)
 {

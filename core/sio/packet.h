@@ -71,6 +71,7 @@ bool sio_event_is_reserved(struct str raw);
 
 /* Disconnect reasons with their wire spelling (socketio.md 1.9). Numbers are file format:
  * never reuse. */
+/* SIO-REASON */
 #define SIO_REASON_LIST(X)                                                               \
     X(CLIENT_NSP, 1, "client namespace disconnect")                                      \
     X(SERVER_NSP, 2, "server namespace disconnect")                                      \

@@ -17,7 +17,8 @@ CREATE TABLE t_meta (
     boot_id        TEXT    NOT NULL DEFAULT '', -- of the machine that wrote last; all times are of this boot
     wall_offset_ms INTEGER NOT NULL DEFAULT 0,  -- Unix time minus CLOCK_BOOTTIME, as the last opener saw it; 0: unknown
     horizon_seq    INTEGER NOT NULL DEFAULT 0,  -- rows up to here are pruned; who needs one of them must end
-    swept_ms       INTEGER NOT NULL DEFAULT 0   -- the last round of the sweeper
+    swept_ms       INTEGER NOT NULL DEFAULT 0,  -- the last round of the sweeper
+    n_rooms_max    INTEGER NOT NULL DEFAULT 10000 -- max_rooms of the newest process, for the view room_join
 ) STRICT;
 INSERT INTO t_meta (meta_id) VALUES (1);
 
@@ -60,6 +61,7 @@ CREATE TABLE t_session (
     session_id     INTEGER PRIMARY KEY AUTOINCREMENT, -- target of rows that belong to the connection
     eio_sid        TEXT    NOT NULL UNIQUE,     -- SECRET; the UNIQUE index serves session_find, once a request
     protocol       INTEGER NOT NULL DEFAULT 4 CHECK (protocol IN (3, 4)), -- Engine.IO revision
+    parser         INTEGER NOT NULL DEFAULT 0 CHECK (parser IN (0, 1)), -- its Socket.IO packets: 0 text, 1 MessagePack
     remote         TEXT    NOT NULL DEFAULT '', -- address of the client
     handshake      TEXT    NOT NULL DEFAULT '{}', -- headers, query, time, secure: JSON for handlers
     started_ms     INTEGER NOT NULL DEFAULT 0   -- when
@@ -196,6 +198,8 @@ CREATE TABLE t_answer (
     attachments    BLOB,                        -- as in t_packet
     PRIMARY KEY (ask_seq, socket_id)            -- serves answer_put
 ) STRICT, WITHOUT ROWID;
+-- ask_full, read_owes_answers: what one socket owes
+CREATE INDEX i_answer_owed ON t_answer (socket_id) WHERE n_before IS NULL;
 
 CREATE TABLE t_dedup (                          -- units that must not be applied twice (retrying clients, web hook)
     key            TEXT    PRIMARY KEY,         -- chosen by the caller

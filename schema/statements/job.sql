@@ -19,6 +19,10 @@ DELETE FROM t_ask WHERE seq = :ask_seq;
 INSERT INTO t_job (due_ms, name, socket_id, args, ask_seq, owner_id, gen)
 VALUES (:due_ms, :name, :socket_id, :args, :ask_seq, :owner_id, 1);
 
+-- name: ask_full
+-- in: socket_id n; out: 1; zero rows: it owes n answers or fewer
+SELECT 1 FROM t_answer WHERE socket_id = :socket_id AND n_before IS NULL LIMIT 1 OFFSET :n;
+
 -- name: ask_create
 -- in: seq job_id n_expected; no columns; one row
 INSERT INTO t_ask (seq, job_id, n_expected) VALUES (:seq, :job_id, :n_expected);

@@ -13,14 +13,16 @@ COMMIT;
 -- name: read_session
 -- in: eio_sid; out: as read_session_by_id; at most one row
 SELECT e.session_id, e.protocol, l.state, l.transport, l.is_partial, l.owner_id, l.gen, l.post_gen, l.cursor_seq,
-    l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, l.reason
+    l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, e.parser,
+    l.reason
 FROM t_session e JOIN t_lease l ON l.session_id = e.session_id WHERE e.eio_sid = :eio_sid;
 
 -- name: read_session_by_id
 -- in: session_id; out: session_id protocol state transport is_partial owner_id gen post_gen cursor_seq upgrade_id
--- upgrade_due_ms ping_ms due_ms connect_due_ms is_pinged is_told reason; at most one row
+-- upgrade_due_ms ping_ms due_ms connect_due_ms is_pinged is_told parser reason; at most one row
 SELECT e.session_id, e.protocol, l.state, l.transport, l.is_partial, l.owner_id, l.gen, l.post_gen, l.cursor_seq,
-    l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, l.reason
+    l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, e.parser,
+    l.reason
 FROM t_session e JOIN t_lease l ON l.session_id = e.session_id WHERE e.session_id = :session_id;
 
 -- name: read_handshake
@@ -76,6 +78,10 @@ SELECT n_expected FROM t_ask WHERE seq = :ask_seq;
 -- name: read_answers
 -- in: ask_seq; out: socket_id body attachments; in the order in which they came
 SELECT socket_id, body, attachments FROM t_answer WHERE ask_seq = :ask_seq AND n_before IS NOT NULL ORDER BY n_before;
+
+-- name: read_owes_answers
+-- in: socket_id n; out: 1; zero rows: it owes n answers or fewer
+SELECT 1 FROM t_answer WHERE socket_id = :socket_id AND n_before IS NULL LIMIT 1 OFFSET :n;
 
 -- name: read_due_sessions
 -- in: now_ms n; out: session_id; at most n rows, the longest overdue first

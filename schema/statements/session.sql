@@ -93,6 +93,10 @@ WHERE session_id = :session_id AND owner_id = :process_id AND gen = :gen AND rep
 UPDATE t_lease SET ping_ms = :ping_ms, is_pinged = :is_pinged, due_ms = :due_ms
 WHERE session_id = :session_id AND state = 0;
 
+-- name: session_parser
+-- in: session_id parser; no columns
+UPDATE t_session SET parser = :parser WHERE session_id = :session_id;
+
 -- name: partial_mark
 -- in: session_id is_partial; no columns
 UPDATE t_lease SET is_partial = :is_partial WHERE session_id = :session_id;

@@ -24,6 +24,12 @@ UPDATE t_socket SET first_seq = :seq, since_seq = :seq WHERE socket_id = :socket
 UPDATE t_lease SET connect_due_ms = NULL, due_ms = CASE WHEN due_ms IS NULL THEN NULL ELSE coalesce(:due_ms, due_ms) END
 WHERE session_id = :session_id AND (connect_due_ms IS NOT NULL OR :due_ms IS NOT NULL);
 
+-- name: socket_last
+-- in: session_id due_ms; no columns. No socket of an open session is left: it ends then, unless another namespace is joined.
+UPDATE t_lease SET connect_due_ms = :due_ms, due_ms = CASE WHEN due_ms IS NULL THEN NULL ELSE min(due_ms, :due_ms) END
+WHERE session_id = :session_id AND state = 0
+    AND NOT EXISTS (SELECT 1 FROM t_socket WHERE session_id = :session_id AND state = 0);
+
 -- name: socket_ending
 -- in: socket_id; out: nsp_id session_id, may it be recovered?, its rooms as a JSON array; zero rows: it has ended
 SELECT s.nsp_id, s.session_id, s.recovery_pid IS NOT NULL,

@@ -36,6 +36,11 @@ SELECT epoch, boot_id, wall_offset_ms FROM t_meta;
 -- in: boot_id wall_offset_ms; zero rows
 UPDATE t_meta SET boot_id = :boot_id, wall_offset_ms = :wall_offset_ms;
 
+-- name: meta_limits
+-- scan: t_meta has one row
+-- in: n_rooms_max; zero rows
+UPDATE t_meta SET n_rooms_max = :n_rooms_max WHERE n_rooms_max <> :n_rooms_max;
+
 -- name: epoch_raise
 -- scan: t_meta has one row
 -- zero rows

@@ -43,6 +43,10 @@ EXCEPT SELECT CAST(substr(k.value, 2) AS INTEGER) FROM json_each('["' || replace
 EXCEPT SELECT :skip_id WHERE :skip_id IS NOT NULL
 ORDER BY 1;
 
+-- name: room_full
+-- in: socket_id n; out: 1; zero rows: it is in n rooms or fewer
+SELECT 1 FROM t_member WHERE socket_id = :socket_id AND until_seq IS NULL LIMIT 1 OFFSET :n;
+
 -- name: room_find
 -- in: nsp_id name; out: room_id; at most one row
 SELECT room_id FROM t_room WHERE nsp_id = :nsp_id AND name = :name;

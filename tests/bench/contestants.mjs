@@ -105,9 +105,9 @@ async function sidecar(c, settings) {
 
 // lighttpd is set up as www/lighttpd.conf.in: a GET is passed on at once.
 async function fastcgi(c, settings) {
-  const target = await freePort();
+  const target = path.join(folder, 'f.sock');
   const command = [path.join(build, 'siolite.fcgi'), ...siolite(settings)];
-  c.own = await c.run('siolite.fcgi', [...command, '--set', `fcgi_listen=127.0.0.1:${target}`], target);
+  c.own = await c.run('siolite.fcgi', [...command, '--set', `fcgi_listen=${target}`], target);
   c.port = await freePort();
   fs.writeFileSync(
     path.join(folder, 'lighttpd.conf'),
@@ -120,8 +120,7 @@ $HTTP["request-method"] == "GET" {
   server.stream-request-body = 1
   server.stream-response-body = 1
 }
-fastcgi.server = ( "/socket.io" => (( "host" => "127.0.0.1", "port" => ${target},
-  "check-local" => "disable" )))
+fastcgi.server = ( "/socket.io" => (( "socket" => "${target}", "check-local" => "disable" )))
 `,
   );
   await c.run('lighttpd', [lighttpd(), '-D', '-f', 'lighttpd.conf'], c.port);

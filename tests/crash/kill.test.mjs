@@ -394,6 +394,7 @@ class Run {
 }
 
 describe('kill -9 and SIGSTOP under traffic', { skip: needsOwn }, () => {
+  // EIO-KILLED
   it('loses, doubles and leaves behind nothing', async (t) => {
     t.diagnostic(`SIOLITE_CRASH_SEED=${seed}`);
     const server = await startServer({

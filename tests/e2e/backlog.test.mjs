@@ -34,6 +34,7 @@ async function fill(sender, sioId, n, size) {
 }
 
 describe('a slow reader', { concurrency: 4 }, () => {
+  // EIO-POLL
   it('over polling gets everything that waited, in several answers', async () => {
     const session = await Polling.connect(server.entries);
     const sender = await connect(server.url, 'websocket');

@@ -277,6 +277,7 @@ test('a row in the view emit is a headline in both windows', async () => {
   }
 });
 
+// SIO-RECOVERY
 test('a lost connection is shown, and regained without a gap', async () => {
   const pids = pidsOf('siolite-ws');
   assert.equal(pids.length, 2);

@@ -200,6 +200,7 @@ for (const name of ['lighttpd', 'apache']) {
       assert.equal((await request(url(), { path: '/socket.io/siolite.conf' })).status, name === 'apache' ? 403 : 400);
     });
 
+    // EIO-POLL-HOLD
     it('hold = auto: a poll with nothing to send is held for about a second', async () => {
       const session = await Polling.connect(url());
       const from = performance.now();

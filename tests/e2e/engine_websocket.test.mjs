@@ -22,6 +22,7 @@ after(async () => {
 });
 
 describe('WebSocket only', { concurrency: 8 }, () => {
+  // EIO-WS-OPEN
   it('opens with a handshake that offers no upgrade', async () => {
     for (const url of [main.url, ...main.entries, ...main.sidecars]) {
       const socket = new Socket(url);
@@ -42,6 +43,7 @@ describe('WebSocket only', { concurrency: 8 }, () => {
     }
   });
 
+  // EIO-WS-MESSAGE
   it('carries text and binary messages', async () => {
     const socket = await Socket.connect(main.url);
     socket.send('42["echo","h\u00e4\u{1f600}"]');
@@ -99,6 +101,7 @@ describe('WebSocket only', { concurrency: 8 }, () => {
     }
   });
 
+  // EIO-WS-REFUSED
   it('refuses an unknown sid before the 101', async () => {
     for (const sid of ['abc', 'AAAAAAAAAAAAAAAAAAAA', '"']) {
       const answer = await new Socket(main.url, { query: { sid } }).answered;
@@ -115,12 +118,14 @@ describe('WebSocket only', { concurrency: 8 }, () => {
     }
   });
 
+  // EIO-TRANSPORT-MISMATCH
   it('does not open for transport=polling', async () => {
     const socket = new Socket(main.url, { query: { transport: 'polling' } });
     await within(3000, 'the end of the WebSocket', socket.closed);
     assert.deepEqual(socket.inbox.take(), []);
   });
 
+  // EIO-WS-LIMIT
   it('closes for a message over the limit with code 1009', async () => {
     const socket = await Socket.connect(short.url);
     const fit = `430["${'x'.repeat(10000 - 7)}"]`;
@@ -138,6 +143,7 @@ describe('WebSocket only', { concurrency: 8 }, () => {
   });
 
   for (const bad of ['abc', '9', '', '2', 'b', '7abc']) {
+    // EIO-WS-MESSAGE
     it(`closes for the message ${JSON.stringify(bad)}`, async () => {
       const socket = await Socket.connect(main.url);
       socket.send(bad);
@@ -148,6 +154,7 @@ describe('WebSocket only', { concurrency: 8 }, () => {
     });
   }
 
+  // EIO-WS-UTF8
   it('closes for text that is no UTF-8, with code 1007', async () => {
     const socket = await Socket.connect(main.url);
     socket.ws.send(Buffer.from('342["echo","\xff\xfe"]', 'latin1').subarray(1), {
@@ -156,6 +163,7 @@ describe('WebSocket only', { concurrency: 8 }, () => {
     assert.equal(await within(3000, 'the end of the WebSocket', socket.closed), 1007);
   });
 
+  // EIO-WS-END
   it('notices the end of the connection', async () => {
     const socket = await Socket.connect(main.url);
     socket.terminate();
@@ -186,6 +194,7 @@ describe('WebSocket only', { concurrency: 8 }, () => {
 });
 
 describe('upgrade', { concurrency: 8 }, () => {
+  // EIO-UPGRADE
   it('answers the probe, frees the parked poll, and switches', async () => {
     const session = await Polling.connect(main.url);
     const poll = session.poll();
@@ -212,6 +221,7 @@ describe('upgrade', { concurrency: 8 }, () => {
     }
   });
 
+  // EIO-UPGRADE-ORDER
   it('sends what waited to the WebSocket, once and in order', async () => {
     const session = await Polling.connect(main.url);
     await session.send('42["echo",1]', '42["echo",2]');
@@ -256,6 +266,7 @@ describe('upgrade', { concurrency: 8 }, () => {
     await socket.close();
   });
 
+  // EIO-POLL-UPGRADED
   it('refuses polls and posts after the switch, and the WebSocket stays', async () => {
     const session = await Polling.connect(main.url);
     const socket = await upgrade(session);
@@ -268,6 +279,7 @@ describe('upgrade', { concurrency: 8 }, () => {
   });
 
   for (const moment of ['while another upgrade goes on', 'after an upgrade']) {
+    // EIO-UPGRADE-TWICE
     it(`ignores a WebSocket with the same sid ${moment}`, async () => {
       const session = await Polling.connect(main.entries);
       const socket = await probe(session);
@@ -293,6 +305,7 @@ describe('upgrade', { concurrency: 8 }, () => {
   }
 
   for (const bad of ['2', '42["echo",1]', 'abc', '2probes', '40']) {
+    // EIO-UPGRADE-OTHER
     it(`closes the new WebSocket for ${JSON.stringify(bad)} and leaves polling alone`, async () => {
       const session = await Polling.connect(main.url);
       const socket = new Socket(main.url, { query: { sid: session.sid } });
@@ -306,6 +319,7 @@ describe('upgrade', { concurrency: 8 }, () => {
     });
   }
 
+  // EIO-UPGRADE-TIMEOUT
   it('closes an upgrade that is not finished in time and leaves polling alone', async () => {
     const session = await Polling.connect(short.url);
     const socket = await probe(session);

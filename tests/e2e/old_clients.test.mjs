@@ -25,13 +25,17 @@ import { pause, slowness, until, within } from './lib/wait.mjs';
 import { Polling, request, Socket } from './lib/wire.mjs';
 
 let main;
+let brisk; // dies after `beatMs` of silence
 let strict; // without Engine.IO 3
+const beatMs = isExternal ? 6000 : 1200;
 before(async () => {
   main = await startServer();
+  brisk = await startServer({ set: { ping_interval: '600ms', ping_timeout: '600ms' } });
   strict = await startServer({ preset: 'short' });
 });
 after(async () => {
   await main?.stop();
+  await brisk?.stop();
   await strict?.stop();
 });
 
@@ -47,6 +51,7 @@ for (const version of Object.keys(generations)) {
     const one = (options) => connect(version, main.url, mode, options);
 
     describe(`client ${version} over ${mode}`, { concurrency: 8 }, () => {
+      // EIO-V3-ID
       it('connects and has the id that it thinks it has', async () => {
         const socket = await one({ query: { a: 'b c', d: emoji } });
         const [who] = await call(socket, 'who');
@@ -68,9 +73,11 @@ for (const version of Object.keys(generations)) {
           isEngine3(version) ? { nsp, query: said } : { nsp, auth: said },
         );
         const [who] = await call(socket, 'who');
-        assert.deepEqual([who.id, who.nsp, who.auth], [socket.id, nsp, said]);
-        if (isEngine3(version))
-          assert.equal(socket.id, `${nsp}#${socket.io.engine.id}`);
+        assert.deepEqual([who.nsp, who.auth], [nsp, said]);
+        assert.equal(
+          who.id,
+          isEngine3(version) ? `${nsp}#${socket.io.engine.id}` : socket.id,
+        );
         socket.close();
       });
 
@@ -83,8 +90,8 @@ for (const version of Object.keys(generations)) {
           'the second namespace',
           new Promise((resolve) => other.on('connect', resolve)),
         );
-        assert.equal((await call(other, 'who'))[0].nsp, nsp);
-        const { id } = other;
+        const [{ id, nsp: name }] = await call(other, 'who');
+        assert.equal(name, nsp);
         other.close();
         assert.equal(
           await until('a reason', async () => (await call(socket, 'reason-of', id))[0]),
@@ -190,7 +197,8 @@ for (const version of Object.keys(generations)) {
         await call(socket, 'leave', emoji);
         assert.deepEqual(await call(socket, 'rooms'), [['b']]);
         await call(socket, 'cast', { via: 'io', to: [emoji] }, 'tick');
-        await call(socket, 'cast', { via: 'io', to: [socket.id] }, 'tock');
+        const [{ id }] = await call(socket, 'who');
+        await call(socket, 'cast', { via: 'io', to: [id] }, 'tock');
         assert.deepEqual(await socket.events.next(), ['tock']);
         socket.close();
       });
@@ -217,17 +225,24 @@ for (const version of Object.keys(generations)) {
           'server namespace disconnect',
         ]);
       });
-
-      it('stays while it keeps up the heartbeat', async () => {
-        const socket = await one();
-        const how = await Promise.race([socket.ended, pause(7500)]);
-        assert.equal(how, undefined);
-        assert.deepEqual(await call(socket, 'message-with-ack', 1), [1]);
-        socket.close();
-      });
     });
   }
 }
+
+describe('clients of all generations', () => {
+  it('stay while they keep up the heartbeat', async () => {
+    const sockets = [];
+    for (const version of Object.keys(generations))
+      for (const mode of ['polling', 'websocket', 'upgrade'])
+        sockets.push(await connect(version, brisk.entries[sockets.length % 2], mode));
+    const ends = sockets.map((socket) => socket.ended);
+    const how = await Promise.race([...ends, pause(beatMs * 2.5)]);
+    assert.equal(how, undefined);
+    for (const socket of sockets)
+      assert.deepEqual(await call(socket, 'message-with-ack', 1), [1]);
+    sockets.forEach((socket) => socket.close());
+  });
+});
 
 describe('one room', () => {
   it('has clients of all generations and transports, and all see the same', async () => {
@@ -302,7 +317,9 @@ describe('one room', () => {
     const sockets = [];
     for (const version of Object.keys(generations)) {
       const mode = ['polling', 'websocket'][sockets.length % 2];
-      sockets.push(await connect(version, main.entries[sockets.length % 2], mode, { nsp }));
+      sockets.push(
+        await connect(version, main.entries[sockets.length % 2], mode, { nsp }),
+      );
     }
     await Promise.all(sockets.map((socket) => call(socket, 'join', 'all')));
     sockets.forEach((socket, k) => socket.on('question', (x, ack) => ack(`${x}${k}`)));
@@ -323,6 +340,7 @@ describe('one room', () => {
 });
 
 describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
+  // EIO-V3-JOIN
   it('is opened in text framing, and `/` is joined unasked', async () => {
     const session = await Polling3.open(main.entries);
     assert.match(
@@ -336,6 +354,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     ]);
   });
 
+  // EIO-V3-PAYLOAD
   it('counts lengths in UTF-16 code units, both ways', async () => {
     const session = await Polling3.connect(main.entries);
     const event = `42["message","\u20ac\u{1f600}x"]`;
@@ -346,13 +365,15 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     assert.deepEqual(JSON.parse(echo.slice(2)), ['message-back', '\u20ac\u{1f600}x']);
   });
 
+  // EIO-V3-TEXT
   it('gets ASCII, which all generations read alike', { skip: isExternal }, async () => {
     const session = await Polling3.connect(main.entries);
     await session.send('42["message","\u20ac\u{1f600}\u2028"]');
     const answer = await session.request();
-    assert.equal(answer.body, '46:42["message-back","\\u20ac\\ud83d\\ude00\\u2028"]');
+    assert.equal(answer.body, '45:42["message-back","\\u20ac\\ud83d\\ude00\\u2028"]');
   });
 
+  // EIO-V3-TEXT
   it('is understood if it encodes twice, as 1.x does', { skip: isExternal }, async () => {
     const session = await Polling3.connect(main.entries);
     const twice = (text) => Buffer.from(text).toString('latin1');
@@ -367,10 +388,8 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
   it('is not mistaken for 1.x once it has shown that it is not', async () => {
     const session = await Polling3.connect(main.entries);
     const mojibake = Buffer.from('\u20ac').toString('latin1');
-    await session.send('42["message","\u20ac"]');
-    await session.receive();
-    await session.send(`42["message","${mojibake}"]`);
-    const [echo] = await session.receive();
+    await session.send('42["echo","\u20ac"]', `42["message","${mojibake}"]`);
+    const [, echo] = await session.receive((p) => p.length >= 2);
     assert.deepEqual(JSON.parse(echo.slice(2)), ['message-back', mojibake]);
   });
 
@@ -384,6 +403,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     ]);
   });
 
+  // EIO-V3-BINARY
   it('sends and gets attachments in binary framing', async () => {
     const session = await Polling3.connect(main.entries);
     const head = '451-["message",{"_placeholder":true,"num":0},"\u20ac"]';
@@ -427,6 +447,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     assert.deepEqual(got.slice(1), [Buffer.from([1]), Buffer.from([2])]);
   });
 
+  // EIO-V3-PONG
   it('gets a pong for its ping', async () => {
     const session = await Polling3.connect(main.entries);
     const poll = session.poll();
@@ -436,7 +457,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
   });
 
   it('ends if it does not ping, and is not pinged', async () => {
-    const session = await Polling3.connect(main.entries);
+    const session = await Polling3.connect(brisk.entries);
     const start = Date.now();
     const seen = [];
     let answer;
@@ -444,19 +465,21 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
       seen.push(...session.packetsOf(answer));
     const ms = Date.now() - start;
     assertRefused(answer, 1);
-    assert.ok(ms > 5500 && ms < 6000 + 600 * slowness, `it took ${ms} ms`);
+    assert.ok(ms > beatMs - 500 && ms < beatMs + 600 * slowness, `it took ${ms} ms`);
     assert.deepEqual(
       seen.filter((p) => p !== '6' && p !== '1'),
       [],
     );
   });
 
+  // EIO-HEARTBEAT-DIRECTION
   it('ends if it sends a pong, which is the other direction', async () => {
     const session = await Polling3.connect(main.entries);
     await session.post('1:3');
     assertRefused(await session.request(), 1);
   });
 
+  // EIO-V3-PAYLOAD
   it('ends with a payload that cannot be read', async () => {
     for (const body of ['', 'abc', '3:4', ':4a', '-1:4a', '1x:4a', '2:ab', '5:4abc']) {
       const session = await Polling3.connect(main.entries);
@@ -466,7 +489,8 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     }
   });
 
-  it('ends with binary framing that cannot be read', async () => {
+  // The reference waits for more where a frame is cut off.
+  it('ends with binary framing that cannot be read', { skip: isExternal }, async () => {
     for (const bytes of [
       [2, 1, 255, 52],
       [0, 1, 52],
@@ -487,6 +511,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     const session = await Polling3.connect(main.entries);
     const poll = session.request();
     await poll.sent;
+    await pause(200); // a poll that comes after the goodbye is refused
     await session.post('1:15:junk!');
     assert.deepEqual((await poll).body, '1:6');
     assertRefused(await session.request(), 1);
@@ -535,7 +560,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     assert.equal(await reasonOf(main, session.sid), 'client namespace disconnect');
   });
 
-  it('may ask for `/`, in which it is', async () => {
+  it('may ask for `/`, in which it is', { skip: isExternal }, async () => {
     const session = await Polling3.connect(main.entries);
     await session.send('40');
     await session.send('42["echo",1]');
@@ -543,6 +568,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     assert.ok(got.every((p) => p === '40' || p.startsWith('42')));
   });
 
+  // EIO-V3-NSP
   it('gives the query of the namespace, with and without a comma', async () => {
     for (const comma of [',', '']) {
       const nsp = freshNsp();
@@ -555,6 +581,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     }
   });
 
+  // EIO-V3-REFUSAL
   it('is refused with bare data, or the bare message', async () => {
     const session = await Polling3.connect(main.entries);
     for (const [nsp, body] of [
@@ -596,10 +623,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     if (isExternal) return; // the reference refuses after the 101, in the stream
     const socket = new Socket(strict.url, { query: { EIO: '3' } });
     const answer = await socket.answered;
-    assert.deepEqual(
-      [answer.status, answer.body],
-      [400, 'Unsupported protocol version'],
-    );
+    assert.deepEqual([answer.status, answer.body], [400, 'Unsupported protocol version']);
   });
 });
 
@@ -618,16 +642,16 @@ describe('an Engine.IO 3 session over WebSocket', { concurrency: 8 }, () => {
   });
 
   it('ends if it does not ping, and is not pinged', async () => {
-    const socket = await socket3(main.url);
+    const socket = await socket3(brisk.url);
     const start = Date.now();
     await within(8000, 'the end', socket.closed);
     const ms = Date.now() - start;
-    assert.ok(ms > 5500 && ms < 6000 + 600 * slowness, `it took ${ms} ms`);
+    assert.ok(ms > beatMs - 500 && ms < beatMs + 600 * slowness, `it took ${ms} ms`);
     assert.deepEqual(
       socket.inbox.take().filter((p) => p !== '1'),
       [],
     );
-    assert.equal(await reasonOf(main, socket.sid), 'ping timeout');
+    assert.equal(await reasonOf(brisk, socket.sid), 'ping timeout');
   });
 
   it('ends if it sends a pong', async () => {
@@ -672,6 +696,38 @@ describe('an Engine.IO 3 session over WebSocket', { concurrency: 8 }, () => {
   });
 });
 
+describe('a client that has no binary messages', { concurrency: 4 }, () => {
+  for (const version of ['2.5.0', '3.1.3', '4.8.4'])
+    for (const mode of ['polling', 'websocket', 'upgrade'])
+      it(`gets its attachments back all the same (${version}, ${mode})`, async () => {
+        const socket = await connect(version, main.url, mode, {
+          forceBase64: true,
+          query: { b64: '1' },
+        });
+        const args = [Buffer.from([4, 0, 255]), { a: Buffer.alloc(3000, 7) }, emoji];
+        for (let i = 0; i < 3; i++) {
+          socket.emit('message', ...args);
+          assert.deepEqual(
+            plain(await socket.events.next()),
+            plain(['message-back', ...args]),
+          );
+        }
+        socket.close();
+      });
+
+  // EIO-BASE64
+  it('gets text only', async () => {
+    const socket = await Socket.connect(main.url, { query: { b64: '1' } });
+    socket.send('451-["message",{"_placeholder":true,"num":0}]', 'bAQIDBA==');
+    assert.equal(
+      await socket.next(),
+      '451-["message-back",{"_placeholder":true,"num":0}]',
+    );
+    assert.equal(await socket.next(), 'bAQIDBA==');
+    await socket.close();
+  });
+});
+
 describe('JSONP', { concurrency: 8 }, () => {
   const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
   for (const EIO of ['3', '4']) {
@@ -684,6 +740,7 @@ describe('JSONP', { concurrency: 8 }, () => {
       return session;
     };
 
+    // EIO-JSONP
     it(`carries Engine.IO ${EIO} as a script`, async () => {
       const session = await open({ j: '7' });
       assert.match(session.handshake.body, /^___eio\[7\]\(".*"\);$/);
@@ -727,9 +784,7 @@ describe('JSONP', { concurrency: 8 }, () => {
       const head = '461-1[{"n":5,"data":{"_placeholder":true,"num":0}}]';
       assert.equal(
         payload,
-        EIO === '3'
-          ? `${head.length}:${head}10:b4AAECAwQ=`
-          : `${head}\x1ebAAECAwQ=`,
+        EIO === '3' ? `${head.length}:${head}10:b4AAECAwQ=` : `${head}\x1ebAAECAwQ=`,
       );
     });
 

@@ -37,6 +37,7 @@ function assertRun(list, n, whose) {
 }
 
 describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
+  // EIO-DRAIN
   it('ends it with status 0, and a parked poll with a noop; the session goes on elsewhere', async () => {
     const session = await Polling.connect(server.entries[0]);
     const poll = session.poll();
@@ -140,6 +141,7 @@ describe('SIGTERM of a FastCGI process', { skip: needsOwn }, () => {
 });
 
 describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
+  // EIO-DRAIN
   it('ends it with status 0, and its WebSockets with code 1012', async () => {
     const sockets = await Promise.all(
       [0, 0, 0, 1].map((i) => Socket.connect(server.sidecars[i])),
@@ -223,6 +225,7 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
     await again.close();
   });
 
+  // EIO-UPGRADES
   it('takes the upgrade out of the handshake when it was the last one', async () => {
     await Promise.all(server.ws.map((program) => program.kill('SIGTERM')));
     await until(

@@ -45,6 +45,7 @@ describe('rooms', { concurrency: 8 }, () => {
     sockets.close();
   });
 
+  // SIO-MEMBER
   it('take a join or leave into effect before the ack, everywhere', async () => {
     const sockets = await group(server, [
       'polling',
@@ -90,6 +91,26 @@ describe('rooms', { concurrency: 8 }, () => {
     there.close();
   });
 
+  it('may have the name of a socket: who names it means both', async () => {
+    const sockets = await group(server, modes);
+    const [a, b, c] = sockets;
+    await call(a, 'join', b.id);
+    await call(c, 'cast', { via: 'io', to: [b.id] }, 'both');
+    await call(c, 'cast', { via: 'io', except: [b.id] }, 'neither');
+    await call(a, 'cast', { via: 'socket', to: [b.id] }, 'b only');
+    assert.deepEqual(await call(a, 'rooms'), [b.id]);
+    assert.equal(await call(c, 'sockets', { in: b.id }), 2);
+    await call(a, 'leave', b.id);
+    await call(c, 'cast', { via: 'io', to: [b.id] }, 'b again');
+    assert.deepEqual(await received(sockets), [
+      [['both']],
+      [['both'], ['b only'], ['b again']],
+      [['neither']],
+    ]);
+    sockets.close();
+  });
+
+  // SIO-ROOM
   it('are left with the connection', async () => {
     const [gone, stays] = await group(server, ['polling', 'websocket']);
     await call(gone, 'join', 'room');
@@ -145,6 +166,7 @@ describe('cast', { concurrency: 8 }, () => {
     [{ via: 'io', to: ['x', 'nobody'] }, ['ab', 'ab', 'ab', 'ab']],
   ];
 
+  // SIO-TARGET
   it('reaches whom it names, once each, from every kind of client', async () => {
     const sockets = await stage();
     const names = 'abcd';
@@ -255,6 +277,7 @@ describe('cast', { concurrency: 8 }, () => {
     }
   });
 
+  // SIO-VOLATILE
   it('drops what is volatile when it cannot be written, and keeps the order of the rest', async () => {
     for (const mode of modes) {
       const sockets = await group(server, [mode, 'websocket']);
@@ -280,6 +303,7 @@ describe('cast', { concurrency: 8 }, () => {
     }
   });
 
+  // SIO-LOCAL
   it('stays in the process if it is local', { skip: needsOwn }, async () => {
     const nsp = freshNsp();
     const at = (i) => connect(server.sidecars[i], 'websocket', { nsp });
@@ -309,6 +333,7 @@ describe('cast', { concurrency: 8 }, () => {
 });
 
 describe('ack-room', { concurrency: 8 }, () => {
+  // SIO-ASK-ROOM
   it('collects an answer of everybody, the sender too', async () => {
     const sockets = await group(server, ['polling', 'websocket', 'upgrade', 'polling']);
     for (const [i, socket] of sockets.entries()) {
@@ -406,6 +431,23 @@ describe('ack-room', { concurrency: 8 }, () => {
     sockets.close();
   });
 
+  it('waits for those that left without an answer', async () => {
+    const sockets = await group(server, ['websocket', 'polling', 'websocket']);
+    for (const socket of sockets) await call(socket, 'join', 'room');
+    answering(sockets[0], 'question', 'a');
+    sockets[1].on('question', () => sockets[1].disconnect());
+    answering(sockets[2], 'question', 'c');
+    const result = await call(
+      sockets[0],
+      'ack-room',
+      { to: 'room', timeout: 600 },
+      'question',
+    );
+    assert.equal(result.timedOut, true);
+    assert.deepEqual(result.responses.sort(), ['a', 'c']);
+    sockets.close();
+  });
+
   it('does not hold up other events of the sender', async () => {
     const sockets = await group(server, ['websocket', 'polling']);
     await call(sockets[1], 'join', 'room');
@@ -424,6 +466,7 @@ describe('ack-room', { concurrency: 8 }, () => {
 });
 
 describe('operations on sockets', { concurrency: 8 }, () => {
+  // SIO-FETCH
   it('list them with rooms and data', async () => {
     const sockets = await group(server, ['polling', 'websocket', 'upgrade']);
     const [a, b, c] = sockets;
@@ -450,6 +493,7 @@ describe('operations on sockets', { concurrency: 8 }, () => {
     sockets.close();
   });
 
+  // SIO-SET
   it('let them join and leave, wherever they are', async () => {
     const sockets = await group(server, ['polling', 'websocket', 'upgrade', 'websocket']);
     const [a, b, c, d] = sockets;

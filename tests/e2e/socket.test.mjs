@@ -69,6 +69,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-CONNECT
     it('joins several namespaces on one connection, with an id each', async () => {
       const peer = await connect();
       const ids = [
@@ -83,6 +84,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-NSP-INVALID, SIO-NSP-DYNAMIC
     it('refuses an unknown namespace and keeps the connection', async () => {
       const peer = await connect();
       for (const name of [
@@ -112,6 +114,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-MIDDLEWARE
     it('refuses by a middleware, with data', async () => {
       const peer = await connect();
       await peer.send('0/refused,');
@@ -125,6 +128,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-MIDDLEWARE-HELD
     it('waits for a slow middleware, and serves other namespaces meanwhile', async () => {
       const peer = await connect();
       const start = Date.now();
@@ -167,6 +171,7 @@ for (const transport of ['polling', 'websocket']) {
       'an event for an unknown namespace': '2/random,["echo",1]',
       'a CONNECT_ERROR': '4{"message":"a"}',
     })) {
+      // SIO-CONNECT-TWICE, SIO-NSP-UNKNOWN
       it(`closes for ${what}`, async () => {
         const peer = await connect();
         await peer.sendBad(packet);
@@ -248,6 +253,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-ACK
     it('acks with the id of the client', async () => {
       const peer = await connect();
       for (const id of [0, 1, 456, 9007199254740991]) {
@@ -259,6 +265,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-ORDER
     it('keeps the order of events and acks', async () => {
       const peer = await connect();
       const n = 300;
@@ -272,6 +279,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-UNHANDLED
     it('ignores events that nobody handles, and never acks them', async () => {
       const peer = await connect();
       await peer.send(
@@ -312,6 +320,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-PACKET
     it('takes what is odd but no error', async () => {
       const peer = await connect();
       for (const [packet, answer] of [
@@ -332,6 +341,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-ACK-UNKNOWN
     it('ignores acks that nobody asked for', async () => {
       for (const packet of [
         '3',
@@ -348,6 +358,7 @@ for (const transport of ['polling', 'websocket']) {
       }
     });
 
+    // SIO-JSON
     it('takes JSON that other parsers stumble over', async () => {
       const peer = await connect();
       const bodies = [
@@ -416,6 +427,7 @@ for (const transport of ['polling', 'websocket']) {
       '2["a",01]',
       '2["a\\x"]',
     ]) {
+      // SIO-PARSE
       it(`closes for ${JSON.stringify(packet)}: forced close`, async () => {
         const peer = await connect();
         await peer.sendBad(packet);
@@ -492,6 +504,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-ATTACHMENTS
     it('takes up to ten', async () => {
       const peer = await connect();
       const list = Array.from({ length: 10 }, (_, i) => i);
@@ -536,6 +549,7 @@ for (const transport of ['polling', 'websocket']) {
       'a reserved name': [`51-["disconnect",${placeholder(0)}]`],
       'an ack that is no list': [`61-1${placeholder(0)}`],
     })) {
+      // SIO-TEXT-WHILE-OWED, SIO-BINARY-NOT-OWED, SIO-PLACEHOLDER
       it(`closes for ${what}: forced close`, async () => {
         const peer = await connect();
         await peer.sendBad(...packets);
@@ -562,6 +576,7 @@ for (const transport of ['polling', 'websocket']) {
       return { id, args: JSON.parse(body) };
     }
 
+    // SIO-ASK
     it('takes the answer', async () => {
       const peer = await connect();
       const { id, args } = await ask(peer, 'ack-me', 'a', 1);
@@ -586,14 +601,18 @@ for (const transport of ['polling', 'websocket']) {
 
     it('takes answers in another order than it asked', async () => {
       const peer = await connect();
-      const first = await ask(peer, 'ack-me', 1);
-      const second = await ask(peer, 'ack-me', 2);
-      assert.notEqual(first.id, second.id);
-      await peer.send(`3${second.id}["second"]`, `3${first.id}["first"]`);
-      await peer.expect('2["ack-result","second"]', '2["ack-result","first"]');
+      for (let round = 0; round < 10; round++) {
+        const ids = [];
+        for (let i = 0; i < 4; i++) ids.push((await ask(peer, 'ack-me', i)).id);
+        assert.equal(new Set(ids).size, 4);
+        const order = round % 2 === 0 ? [3, 1, 0, 2] : [2, 3, 1, 0];
+        await peer.send(...order.map((i) => `3${ids[i]}[${i}]`));
+        await peer.expect(...order.map((i) => `2["ack-result",${i}]`));
+      }
       await peer.close();
     });
 
+    // SIO-ACK-UNKNOWN
     it('takes no answer from another client, nor in another namespace', async () => {
       const peer = await connect();
       const other = await connect();
@@ -609,6 +628,7 @@ for (const transport of ['polling', 'websocket']) {
       await other.close();
     });
 
+    // SIO-ASK-TIMEOUT
     it('waits no longer than it said', async () => {
       const peer = await connect();
       const start = Date.now();
@@ -634,6 +654,7 @@ for (const transport of ['polling', 'websocket']) {
   });
 
   describe(`disconnecting over ${transport}`, { concurrency: 8 }, () => {
+    // SIO-DISCONNECT
     it('leaves one namespace and stays in the others', async () => {
       const peer = await connect();
       const id = await peer.join('/custom');
@@ -654,6 +675,7 @@ for (const transport of ['polling', 'websocket']) {
       await peer.close();
     });
 
+    // SIO-DISCONNECT-SERVER
     it('is told when the server closes the connection', async () => {
       const peer = await connect();
       const id = await peer.join('/custom');
@@ -677,6 +699,7 @@ for (const transport of ['polling', 'websocket']) {
       );
     });
 
+    // SIO-EMPTY
     it('keeps a connection without any namespace', async () => {
       const peer = await Peer.connect(transport, short.url);
       await peer.send('1');

@@ -132,6 +132,7 @@ function assertSame(members, rooms, senders, n) {
 }
 
 describe('no sticky sessions', () => {
+  // EIO-ANYWHERE
   it('mixed clients in busy rooms', async () => {
     const nsp = nsps();
     const members = await Promise.all([
@@ -205,6 +206,7 @@ describe('no sticky sessions', () => {
     await Promise.all([sender, ...members].map((member) => member.close()));
   });
 
+  // SIO-ATTACHMENTS
   it('attachments that arrive at different processes', async () => {
     const session = await Polling.connect(server.entries);
     for (let round = 0; round < 6; round++) {
@@ -285,6 +287,7 @@ describe('no sticky sessions', () => {
     }
   });
 
+  // SIO-UNIT
   it('an ack means that the effects are visible at every process', async () => {
     const nsp = nsps();
     const a = await rawMember('a', 'polling', 0, nsp);

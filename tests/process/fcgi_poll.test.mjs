@@ -71,6 +71,7 @@ test('ABORT_REQUEST in the middle of a body ends the request', async () => {
   assert.equal((await c.fetch({ uri: engineUri('') })).status, 200);
 });
 
+// EIO-COMPRESSION
 test('a large answer is split, and compressed if both sides want it', async () => {
   const body = Array.from({ length: 2000 }, (_, i) => `40/a-namespace-that-does-not-exist-${i},`).join('\x1e');
   for (const coding of ['', 'gzip', 'deflate']) {

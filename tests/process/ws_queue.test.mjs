@@ -56,6 +56,7 @@ test("many small messages that waited arrive in order", async () => {
   other.destroy();
 });
 
+// EIO-WS-QUEUE
 test("a client whose queue exceeds max_queue is cut off, and its memory comes back", async () => {
   const other = await joined();
   const before = server.pss();

@@ -86,6 +86,7 @@ test_exact_namespace_wins_over_pattern(void **state)
     assert_null(((struct app *)*state)->error);
 }
 
+/* SIO-NSP-DYNAMIC */
 static void
 test_pattern_matches_the_whole_name_only(void **state)
 {

@@ -200,6 +200,7 @@ static const struct eio_packet MESSAGE = {EIO_MESSAGE, false, {"a€😀", 8}};
 static const struct eio_packet BINARY = {EIO_MESSAGE, true, {"\1\2\3\4", 4}};
 static const struct eio_packet NOOP = {EIO_NOOP, false, {NULL, 0}};
 
+/* EIO-PAYLOAD */
 static void
 test_payload_of_revision_4_is_joined_by_separators(void **state)
 {
@@ -275,6 +276,7 @@ test_written_payload_reads_back(void **state)
     }
 }
 
+/* EIO-OPEN */
 static void
 test_open_packet_spells_the_handshake(void **state)
 {
@@ -313,6 +315,7 @@ assert_unwrapped(const char *form, const char *want)
     buf_fini(&b);
 }
 
+/* EIO-JSONP */
 static void
 test_jsonp_form_becomes_a_payload(void **state)
 {

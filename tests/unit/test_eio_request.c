@@ -60,6 +60,7 @@ assert_error(enum eio_error e, int status, const char *body)
     buf_fini(&b);
 }
 
+/* EIO-ERROR */
 static void
 test_errors_are_spelled_as_in_the_reference(void **state)
 {
@@ -167,6 +168,7 @@ test_query_is_form_decoded(void **state)
     assert_json("a=1&b=2&a=3", "{\"b\":\"2\",\"a\":\"3\"}");
 }
 
+/* EIO-QUERY */
 static void
 test_too_many_parameters_are_refused(void **state)
 {
@@ -185,18 +187,23 @@ test_too_many_parameters_are_refused(void **state)
     buf_fini(&query);
 }
 
+/* EIO-PATH */
 static void
 test_path_is_a_prefix_that_ends_with_a_slash(void **state)
 {
     (void)state;
-    assert_true(eio_path_is_ours(STR("/socket.io/"), "/socket.io"));
-    assert_true(eio_path_is_ours(STR("/socket.io/socket.io.js"), "/socket.io"));
-    assert_false(eio_path_is_ours(STR("/socket.io"), "/socket.io"));
-    assert_false(eio_path_is_ours(STR("/socket.iox/"), "/socket.io"));
-    assert_false(eio_path_is_ours(STR("/Socket.io/"), "/socket.io"));
-    assert_false(eio_path_is_ours(STR("/a/socket.io/"), "/socket.io"));
-    assert_false(eio_path_is_ours(STR_NONE, "/socket.io"));
-    assert_true(eio_path_is_ours(STR("/"), ""));
+    assert_true(eio_path_is_ours(STR("/socket.io/"), "/socket.io", true));
+    assert_true(eio_path_is_ours(STR("/socket.io/socket.io.js"), "/socket.io", true));
+    assert_false(eio_path_is_ours(STR("/socket.io"), "/socket.io", true));
+    assert_false(eio_path_is_ours(STR("/socket.iox/"), "/socket.io", true));
+    assert_false(eio_path_is_ours(STR("/Socket.io/"), "/socket.io", true));
+    assert_false(eio_path_is_ours(STR("/a/socket.io/"), "/socket.io", true));
+    assert_false(eio_path_is_ours(STR_NONE, "/socket.io", true));
+    assert_true(eio_path_is_ours(STR("/"), "", true));
+    assert_true(eio_path_is_ours(STR("/socket.io"), "/socket.io", false));
+    assert_true(eio_path_is_ours(STR("/socket.io/"), "/socket.io", false));
+    assert_false(eio_path_is_ours(STR("/socket.iox"), "/socket.io", false));
+    assert_false(eio_path_is_ours(STR_NONE, "", false));
 }
 
 int

@@ -151,6 +151,7 @@ test_https(void **state)
     assert_false(r->engine.is_https);
 }
 
+/* EIO-FORWARDED */
 static void
 test_forwarded_for_is_believed_from_trusted_proxies_only(void **state)
 {

@@ -82,6 +82,7 @@ test_head_leaves_out_what_is_default(void **state)
     assert_head((struct sio_head){SIO_EVENT, STR("/"), false, 7, 3}, "2");
 }
 
+/* SIO-EVENT-NAME, SIO-JSON */
 static void
 test_limits_are_those_that_were_given(void **state)
 {
@@ -167,6 +168,7 @@ test_placeholders_in_range_pass(void **state)
             fail_msg("refused: %s", good[i]);
 }
 
+/* SIO-PLACEHOLDER */
 static void
 test_placeholders_out_of_range_are_refused(void **state)
 {
@@ -208,6 +210,7 @@ test_placeholder_check_of_unscanned_text_ends(void **state)
     buf_fini(&b);
 }
 
+/* SIO-EVENT-NAME */
 static void
 test_reserved_events_are_found_behind_escapes(void **state)
 {
@@ -233,6 +236,7 @@ test_reserved_events_are_found_behind_escapes(void **state)
         assert_false(sio_event_is_reserved(str_of(free_names[i])));
 }
 
+/* SIO-REASON */
 static void
 test_reasons_are_spelled_as_on_the_wire(void **state)
 {
@@ -262,6 +266,7 @@ test_stored_reasons_never_change(void **state)
     assert_int_equal(SIO_R_FORCED_SERVER_CLOSE, 9);
 }
 
+/* SIO-RECOVERY-REASON */
 static void
 test_only_losses_are_recoverable(void **state)
 {

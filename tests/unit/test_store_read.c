@@ -198,11 +198,13 @@ test_closed_session_says_why_and_drops_what_was_half_received(void **state)
     assert_true(s.has_partial);
     assert_int_equal(store_read_partial(t->st, t->session, &a, &b), RC_OK);
     assert_true(str_eqz(a, "51-[]") && str_eqz(b, "abc"));
+    assert_int_equal(s.parser, 0);
     u = store_unit_create();
+    store_unit_session_parser(u, t->session, 1);
     store_unit_session_close(u, t->session, STR("ping timeout"), false, 1);
     (void)run(t, u);
     assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);
-    assert_true(s.is_closed && !s.has_partial);
+    assert_true(s.is_closed && !s.has_partial && s.parser == 1);
     assert_true(str_eqz(s.reason, "ping timeout"));
     assert_int_equal(store_read_partial(t->st, t->session, &a, &b), RC_NOTFOUND);
 }

@@ -221,6 +221,7 @@ test_replay_keeps_its_rows_until_it_was_answered(void **state)
 
 /* ---- posts ---- */
 
+/* EIO-POST-OVERLAP */
 static void
 test_overlapping_post_has_no_effects(void **state)
 {
@@ -551,6 +552,23 @@ test_half_received_packet_is_kept_and_dropped(void **state)
 }
 
 static void
+test_parser_is_kept_with_the_session(void **state)
+{
+    struct two *t = *state;
+    struct store_unit *u = store_unit_create();
+    FX_ASSERT_INT(&t->b, "SELECT parser FROM t_session", 0);
+    store_unit_guard_post(u, t->session, 0);
+    store_unit_session_parser(u, t->session, 1);
+    assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
+    FX_ASSERT_INT(&t->b, "SELECT parser FROM t_session", 1);
+    u = store_unit_create();
+    store_unit_guard_post(u, t->session, 0); /* has grown */
+    store_unit_session_parser(u, t->session, 0);
+    assert_int_equal(fx_run(&t->b, u).rc, RC_CONFLICT);
+    FX_ASSERT_INT(&t->a, "SELECT parser FROM t_session", 1);
+}
+
+static void
 test_session_id_that_exists_fails_alone(void **state)
 {
     struct two *t = *state;
@@ -729,6 +747,7 @@ main(void)
         T(test_client_is_told_of_the_close_once),
         T(test_heartbeat_moves_the_death_of_an_open_session_only),
         T(test_half_received_packet_is_kept_and_dropped),
+        T(test_parser_is_kept_with_the_session),
         T(test_session_id_that_exists_fails_alone),
         T(test_no_order_of_commits_sends_a_row_twice_or_never),
     };

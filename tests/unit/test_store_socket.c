@@ -141,6 +141,7 @@ test_socket_ends_once(void **state)
                    "1");
 }
 
+/* SIO-DISCONNECT-ONCE */
 static void
 test_socket_ends_once_with_one_job_that_knows_its_rooms(void **state)
 {

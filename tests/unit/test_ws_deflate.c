@@ -80,6 +80,7 @@ test_round_trip_and_bound(void **state)
     ws_deflate_fini(&d);
 }
 
+/* EIO-WS-COMPRESSION */
 static void
 test_short_plain_and_dense_frames_stay(void **state)
 {

@@ -225,6 +225,7 @@ assert_remote(const char *peer, const char *trusted, const char *forwarded,
     assert_int_equal(request.engine.is_https, is_https);
 }
 
+/* EIO-FORWARDED */
 static void
 test_forwarded_address_counts_only_from_a_trusted_proxy(void **state)
 {

@@ -15,9 +15,9 @@ const { WebSocket } = require('ws');
 export const SEPARATOR = '\x1e';
 export const PATH = '/socket.io/';
 
-// One HTTP request on a connection of its own. `abort()` of the promise resets the connection;
-// `sent` resolves once the head is on the wire. With `body` a function it gets the request to
-// write to, and ends it itself.
+// One HTTP request on a connection of its own. Of the promise, `abort()` resets the connection,
+// `cancel()` closes it as a browser does, and `sent` resolves once the head is on the wire.
+// With `body` a function it gets the request to write to, and ends it itself.
 export function request(
   base,
   { method = 'GET', path = PATH, query = {}, headers = {}, body } = {},
@@ -57,6 +57,7 @@ export function request(
   });
   const promise = within(30_000, `an answer to ${method} ${options.path}`, answer);
   promise.abort = () => req.socket.resetAndDestroy();
+  promise.cancel = () => req.destroy();
   req.on(
     'close',
     onEnd(() => req.destroy()),
