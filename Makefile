@@ -238,11 +238,14 @@ install: all
 	install -m 755 $(B)/siolite-ws $(D)/bin/siolite-ws
 	$(if $(CTL_SRC),install -m 755 $(B)/siolite $(D)/bin/siolite)
 	install -m 644 core/app/app.h $(D)/include/siolite/app.h
+	install -d $(D)/lib/pkgconfig
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: siolite' 'Description: a Socket.IO server; headers of its applications' \
+	    'Version: $(VERSION)' 'Requires: jansson' 'Cflags: -I$${prefix}/include' >$(D)/lib/pkgconfig/siolite.pc
 	$(if $(wildcard $(CLIENT)/dist),install -d $(D)/share/siolite/client && \
 	    install -m 644 $(CLIENT)/package.json $(CLIENT)/dist/*.js $(CLIENT)/dist/*.map $(D)/share/siolite/client)
 uninstall:
 	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite
-	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite
+	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite $(D)/lib/pkgconfig/siolite.pc
 dist:
 	@mkdir -p build
 	git archive --prefix=siolite-$(VERSION)/ -o build/siolite-$(VERSION).tar.gz HEAD

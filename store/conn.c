@@ -102,6 +102,9 @@ conn_open(struct store_conn *c, const char *file, enum conn_role role,
     enum rc rc;
     int n;
     memset(c, 0, sizeof *c);
+    /* Works before the first connection only: threads then share no lock for the
+     * counters. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     n = sqlite3_open_v2(file, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (n != SQLITE_OK) {
         buf_append_z(err, c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(n));

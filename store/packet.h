@@ -29,7 +29,8 @@ enum store_kind {
                          it; body: the reason */
     STORE_NOOP = 21,  /* session to_id: a parked poll is answered with a noop (upgrade) */
     STORE_PONG = 22,  /* session to_id: an Engine.IO pong is due (revision 3, polling) */
-    STORE_WAKE = 23   /* jobs without an owner are due */
+    STORE_WAKE = 23,  /* jobs without an owner are due */
+    STORE_SERVER = 24 /* an event for the other processes' handlers of this namespace */
 };
 
 /* Is it a packet for clients, and not control? */

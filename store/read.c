@@ -35,7 +35,10 @@ enter(struct store *st, struct store_conn **c)
 {
     *c = store_reader(st);
     buf_clear(&(*c)->scratch);
-    return (*c)->is_in_read || store_can_read(st) ? RC_OK : RC_BUSY;
+    bool is_ok = (*c)->is_in_read;
+    for (int i = 0; !is_ok && i < 1000; i++) /* mostly our own thread, for some ns */
+        is_ok = store_can_read(st);
+    return is_ok ? RC_OK : RC_BUSY;
 }
 
 /* For several statements on one snapshot; `*is_own`: to be closed by leave(). */

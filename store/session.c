@@ -102,6 +102,26 @@ run_guard_ws(struct store_write *w, struct store_unit *u, struct store_step *ste
     return rc == RC_NOTFOUND ? RC_CONFLICT : rc;
 }
 
+static enum rc
+run_guard_due(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct lease_step *s = (struct lease_step *)step;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_guard_due);
+    (void)u;
+    sqlite3_bind_int64(q, STORE_PARAM_guard_due_session_id, s->session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_guard_due_now_ms, s->now_ms);
+    enum rc rc = conn_step(q);
+    sqlite3_reset(q);
+    return rc == RC_NOTFOUND ? RC_CONFLICT : rc;
+}
+
+void
+store_unit_guard_due(struct store_unit *u, int64_t session_id, int64_t now_ms)
+{
+    add_lease(u, run_guard_due, STORE_STEP_GUARD | STORE_STEP_READS, session_id)->now_ms =
+        now_ms;
+}
+
 void
 store_unit_guard_ws(struct store_unit *u, int64_t session_id, int64_t gen)
 {
@@ -171,6 +191,11 @@ run_poll_claim(struct store_write *w, struct store_unit *u, struct store_step *s
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_session_id, s->session_id);
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_process_id, w->process_id);
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_dead_id, s->other_id);
+    enum rc rc = store_step_change(w, q);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(w->conn, STORE_STMT_lease_read);
+    sqlite3_bind_int64(q, STORE_PARAM_lease_read_session_id, s->session_id);
     return read_lease(u, q, s->session_id);
 }
 
@@ -191,9 +216,10 @@ run_poll_answer(struct store_write *w, struct store_unit *u, struct store_step *
     sqlite3_bind_int64(q, STORE_PARAM_poll_answer_gen, s->gen);
     sqlite3_bind_int64(q, STORE_PARAM_poll_answer_cursor_seq, s->cursor_seq);
     sqlite3_bind_int(q, STORE_PARAM_poll_answer_is_ping, s->flag);
-    rc = read_lease(u, q, s->session_id);
+    rc = store_step_change(w, q);
     if (rc == RC_OK)
-        store_step_lease(u)->cursor_seq = s->cursor_seq;
+        *store_step_lease(u) = (struct store_lease_result){
+            .session_id = s->session_id, .gen = s->gen + 1, .cursor_seq = s->cursor_seq};
     return rc;
 }
 
@@ -219,15 +245,11 @@ run_poll_once(struct store_write *w, struct store_unit *u, struct store_step *st
     sqlite3_bind_int64(q, STORE_PARAM_poll_once_dead_id, s->other_id);
     sqlite3_bind_int64(q, STORE_PARAM_poll_once_cursor_seq, s->cursor_seq);
     sqlite3_bind_int(q, STORE_PARAM_poll_once_is_ping, s->flag);
-    rc = conn_step(q);
-    if (rc == RC_NOTFOUND)
-        return RC_CONFLICT;
-    if (rc != RC_OK)
-        return rc;
-    *r = (struct store_lease_result){s->session_id, sqlite3_column_int64(q, 0),
-                                     s->cursor_seq, sqlite3_column_int64(q, 1)};
-    sqlite3_reset(q);
-    return RC_OK;
+    rc = store_step_change(w, q);
+    if (rc == RC_OK)
+        *r = (struct store_lease_result){
+            .session_id = s->session_id, .gen = s->gen + 1, .cursor_seq = s->cursor_seq};
+    return rc;
 }
 
 void

@@ -3,8 +3,8 @@
  *
  * 1. A socket's namespace interval begins with its CONNECT reply and ends with its LOST
  * or GONE row; both are written in the commit that changes its state.
- * 2. A socket ends once: whoever comes second stops his unit there (store_step_stop), the
- * handler's effects with it.
+ * 2. A socket ends once, with one job for its handlers: whoever comes second finds
+ * nothing to do.
  *
  * Run functions: store thread. store_nsp_ensure: loop thread, at start.
  *
@@ -56,6 +56,14 @@ ensure_nsp(struct store_conn *c, struct str name, int64_t *nsp_id)
     return rc;
 }
 
+static enum rc
+keep_nsp(struct store_conn *c, int64_t nsp_id)
+{
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_nsp_keep);
+    sqlite3_bind_int64(q, STORE_PARAM_nsp_keep_nsp_id, nsp_id);
+    return conn_done(q);
+}
+
 enum rc
 store_nsp_ensure(struct store *st, struct str name)
 {
@@ -65,11 +73,21 @@ store_nsp_ensure(struct store *st, struct str name)
     if (rc != RC_OK)
         return rc;
     rc = ensure_nsp(c, name, &nsp_id);
+    if (rc == RC_OK)
+        rc = keep_nsp(c, nsp_id);
     end = store_setup_end(st, rc == RC_OK);
     return rc == RC_OK ? end : rc;
 }
 
 /* ---- creation ---- */
+
+static enum rc
+free_id(struct store_write *w, struct str sio_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_free_id);
+    conn_bind_str(q, STORE_PARAM_socket_free_id_sio_id, sio_id);
+    return conn_done(q);
+}
 
 static enum rc
 insert_socket(struct store_write *w, const struct store_socket_new *s, int64_t nsp_id,
@@ -114,6 +132,8 @@ run_socket_create(struct store_write *w, struct store_unit *u, struct store_step
     struct store_packet *p = step->packet;
     int64_t nsp_id, socket_id;
     enum rc rc = ensure_nsp(w->conn, s->nsp, &nsp_id);
+    if (rc == RC_OK)
+        rc = free_id(w, s->sio_id);
     if (rc == RC_OK)
         rc = insert_socket(w, s, nsp_id, &socket_id);
     if (rc != RC_OK)
@@ -201,14 +221,20 @@ append_row(struct store_write *w, enum store_kind kind, int64_t nsp_id,
     return rc;
 }
 
-/* Its session may have no namespace any more. */
+/* Its session may have no namespace any more, its namespace no socket. */
 static enum rc
-note_last(struct store_write *w, int64_t session_id, int64_t now_ms)
+note_last(struct store_write *w, const struct ending *end, int64_t now_ms)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_last);
-    sqlite3_bind_int64(q, STORE_PARAM_socket_last_session_id, session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_socket_last_session_id, end->session_id);
     sqlite3_bind_int64(q, STORE_PARAM_socket_last_due_ms,
                        now_ms + w->cfg->empty_session_ms);
+    enum rc rc = conn_done(q);
+    if (rc != RC_OK || !w->cfg->is_cleanup_nsp)
+        return rc;
+    q = conn_stmt(w->conn, STORE_STMT_nsp_idle);
+    sqlite3_bind_int64(q, STORE_PARAM_nsp_idle_nsp_id, end->nsp_id);
+    sqlite3_bind_int64(q, STORE_PARAM_nsp_idle_seq, w->last_seq);
     return conn_done(q);
 }
 
@@ -229,7 +255,7 @@ store_socket_end(struct store_write *w, struct store_unit *u, int64_t socket_id,
         rc = store_job_create(w, u, e->now_ms, STR("disconnect"), socket_id,
                               buf_str(&end.args), 0, NULL);
     if (rc == RC_OK && w->cfg != NULL)
-        rc = note_last(w, end.session_id, e->now_ms);
+        rc = note_last(w, &end, e->now_ms);
     buf_fini(&end.args);
     return rc;
 }
@@ -240,10 +266,7 @@ run_socket_end(struct store_write *w, struct store_unit *u, struct store_step *s
     const struct socket_step *s = (struct socket_step *)step;
     struct store_end e = {s->text, s->is_lost, false, s->now_ms};
     enum rc rc = store_socket_end(w, u, store_step_socket(u, s->socket_id), &e);
-    if (rc != RC_NOTFOUND)
-        return rc;
-    store_step_stop(u);
-    return RC_OK;
+    return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
 static struct socket_step *

@@ -56,7 +56,6 @@ void
 store_step_note_job_take(struct store_unit *u,
                          const struct store_job *job); /* its strings become the unit's */
 struct store_lease_result *store_step_lease(struct store_unit *u);
-void store_step_stop(struct store_unit *u); /* the steps after this one are left out */
 __attribute__((format(printf, 2, 3))) void
 store_step_error(struct store_unit *u, const char *fmt, ...);
 /* Runs an UPDATE, INSERT OR IGNORE or DELETE to its end; RC_CONFLICT if it changed no

@@ -8,7 +8,8 @@
  * 2. Forget keeps the N_SOCKETS_KEPT sockets that ended last (their reasons are asked
  * for), and any whose session may still be owed a row from before its end. A session goes
  * when it was closed for a while and its last socket is forgotten.
- * 3. A room goes when it is empty and the whole log is younger than that.
+ * 3. A room goes when it is empty and the whole log is younger than that; a dynamic
+ * namespace likewise (cleanup_nsp), when no socket or room that is remembered names it.
  *
  * Run functions: store thread.
  *
@@ -186,6 +187,21 @@ forget_rooms(struct store_write *w, size_t n)
     return conn_done(q);
 }
 
+/* Dynamic namespaces (cleanup_nsp). */
+static enum rc
+forget_nsps(struct store_write *w, size_t n)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_nsp_forget);
+    sqlite3_bind_int64(q, STORE_PARAM_nsp_forget_n, (int64_t)n);
+    enum rc rc = conn_done(q);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(w->conn, STORE_STMT_nsp_postpone);
+    sqlite3_bind_int64(q, STORE_PARAM_nsp_postpone_seq, w->last_seq);
+    sqlite3_bind_int64(q, STORE_PARAM_nsp_postpone_n, (int64_t)n);
+    return conn_done(q);
+}
+
 static enum rc
 forget_dedup(struct store_write *w, int64_t now_ms, size_t n)
 {
@@ -246,6 +262,8 @@ run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
         rc = forget_sessions(w, s->now_ms, s->n);
     if (rc == RC_OK)
         rc = forget_rooms(w, s->n);
+    if (rc == RC_OK && w->cfg != NULL && w->cfg->is_cleanup_nsp)
+        rc = forget_nsps(w, s->n);
     if (rc == RC_OK)
         rc = forget_dedup(w, s->now_ms, s->n);
     if (rc == RC_OK)

@@ -600,9 +600,10 @@ store_thread_put(struct store_thread *t, struct store_unit *first,
     else
         t->first = first;
     t->last = last;
-    if (t->is_sleeping)
-        pthread_cond_signal(&t->cond);
+    bool is_sleeping = t->is_sleeping;
     pthread_mutex_unlock(&t->mutex);
+    if (is_sleeping) /* after the unlock: else it wakes and blocks at once */
+        pthread_cond_signal(&t->cond);
 }
 
 struct store_batch *
@@ -641,9 +642,10 @@ store_thread_tick(struct store_thread *t)
 {
     pthread_mutex_lock(&t->mutex);
     t->is_ticked = true;
-    if (t->is_sleeping)
-        pthread_cond_signal(&t->cond);
+    bool is_sleeping = t->is_sleeping;
     pthread_mutex_unlock(&t->mutex);
+    if (is_sleeping)
+        pthread_cond_signal(&t->cond);
 }
 
 enum rc

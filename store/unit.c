@@ -5,8 +5,8 @@
  * 1. All memory of a unit's steps is its arena: the first piece stands in the unit
  * itself, so that a small unit is one allocation.
  * 2. A unit runs in a SAVEPOINT only if it may have to be undone alone: a guard stands
- * behind a step that writes, or it fires application SQL. A first guard that finds zero
- * rows has written nothing.
+ * behind a step that writes, or it fires application SQL, or a guard writes before it
+ * knows (recovery). A first guard that finds zero rows has written nothing.
  * 3. A result is made anew by each run; what was noted in w by a run that is undone is
  * taken back.
  *
@@ -132,7 +132,6 @@ clear_result(struct store_unit *u)
     u->result.rc = RC_OK;
     u->result.lease = (struct store_lease_result){0};
     u->result.n_new_sockets = 0;
-    u->result.is_stopped = false;
     u->result.last_seq = 0;
     u->error[0] = 0;
 }
@@ -232,12 +231,6 @@ store_step_lease(struct store_unit *u)
 }
 
 void
-store_step_stop(struct store_unit *u)
-{
-    u->result.is_stopped = true;
-}
-
-void
 store_step_error(struct store_unit *u, const char *fmt, ...)
 {
     va_list args;
@@ -283,7 +276,7 @@ needs_savepoint(const struct store_unit *u)
 static enum rc
 run_steps(struct store_write *w, struct store_unit *u)
 {
-    for (struct store_step *s = u->steps; s && !u->result.is_stopped; s = s->next) {
+    for (struct store_step *s = u->steps; s; s = s->next) {
         enum rc rc = s->run(w, u, s);
         /* RC_INVALID of our own statements (a constraint, say) must not pass for one that
          * can be undone alone. */

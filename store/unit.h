@@ -43,9 +43,7 @@ struct store_result {
     size_t n_new_sockets;
     const struct store_job *jobs;
     size_t n_jobs;
-    bool is_stopped;  /* a socket_end found the socket ended: the steps after it were left
-                         out */
-    int64_t last_seq; /* of the unit's newest row, 0 if none */
+    int64_t last_seq;  /* of the unit's newest row, 0 if none */
     const char *error; /* "" if none; one line, for the log */
 };
 /* The unit is destroyed after the call. */
@@ -67,6 +65,8 @@ void store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on
 void store_unit_guard_post(struct store_unit *u, int64_t session_id, int64_t post_gen);
 /* WebSocket: open, owned by this process in this generation. */
 void store_unit_guard_ws(struct store_unit *u, int64_t session_id, int64_t gen);
+/* A polling session whose death is due: a pong that was committed meanwhile saves it. */
+void store_unit_guard_due(struct store_unit *u, int64_t session_id, int64_t now_ms);
 /* The job is still ours in this generation; it is deleted. */
 void store_unit_guard_job(struct store_unit *u, int64_t job_id, int64_t gen);
 /* A key that was not used before (t_dedup). */
@@ -150,9 +150,8 @@ struct store_recover {
 };
 void store_unit_recover(struct store_unit *u, const struct store_recover *r);
 /* Ends a socket: lost (may be recovered, if it has a recovery id) or gone; makes the job
- * "disconnect"
- * {"reason":…,"rooms":[…]} that runs its handlers. Not a guard, but where the socket has
- * ended already all LATER steps of the unit are left out (is_stopped). */
+ * "disconnect" {"reason":…,"rooms":[…]} that runs its handlers. One that has ended
+ * already is left as it is. */
 void store_unit_socket_end(struct store_unit *u, int64_t socket_id, bool is_lost,
                            struct str reason, int64_t now_ms);
 void

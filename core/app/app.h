@@ -71,6 +71,12 @@ void app_on_connect(struct app_nsp *n, app_fn *fn);
 /* `event` NULL: any event without a handler of its own. */
 void app_on_event(struct app_nsp *n, const char *event, app_fn *fn);
 
+/* What another process tells this namespace by app_server_emit; `event` NULL: any without
+ * a handler of its own. Runs in each of them once, without a socket: app_sender fails,
+ * app_others is app_all. Plain CGI programs, which end with their request, hear nothing.
+ */
+void app_on_server_event(struct app_nsp *n, const char *event, app_fn *fn);
+
 /* Once for each loss, also of a socket that may be recovered, right after its end: it is
  * no longer in app_count and app_fetch, and app_rooms gives the rooms that it was in. The
  * effects commit exactly once, also after a crash. */
@@ -200,6 +206,10 @@ void app_emit(struct app_to *t, const char *event, const char *fmt, ...);
  * NULL. A continuation, of this and of the next two, inherits the event's open ack. */
 void app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
              const char *event, const char *fmt, ...);
+
+/* Tells all other processes, not this one: their app_on_server_event of this namespace.
+ */
+void app_server_emit(struct app_call *c, const char *event, const char *fmt, ...);
 
 /* Goes on after a time; durable, fires once. */
 void app_after(struct app_call *c, int64_t ms, const char *later, json_t *state);

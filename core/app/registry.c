@@ -136,6 +136,7 @@ nsp_free(struct app_nsp *n)
     handlers_free(n->on_event);
     handlers_free(n->on_disconnect);
     handlers_free(n->on_later);
+    handlers_free(n->on_server_event);
     if (n->is_pattern)
         regfree(&n->pattern);
     free(n->name);
@@ -215,18 +216,32 @@ app_on_connect(struct app_nsp *n, app_fn *fn)
     add_nameless(n, &n->on_connect, "app_on_connect", fn);
 }
 
+/* `list`: of `n`. */
+static void
+add_event(struct app_nsp *n, struct app_handler **list, const char *verb,
+          const char *event, app_fn *fn)
+{
+    const char *why = fn == NULL                    ? "no function"
+                      : event && is_reserved(event) ? "the name is reserved"
+                      : is_registered(*list, event) ? "registered twice"
+                                                    : NULL;
+    if (why)
+        mistake(n->app, "%s(\"" NSP_FMT "\", \"%s\"): %s", verb, NSP_ARG(n),
+                event ? event : "any other", why);
+    else
+        handler_add(list, event, fn);
+}
+
 void
 app_on_event(struct app_nsp *n, const char *event, app_fn *fn)
 {
-    const char *why = fn == NULL                          ? "no function"
-                      : event && is_reserved(event)       ? "the name is reserved"
-                      : is_registered(n->on_event, event) ? "registered twice"
-                                                          : NULL;
-    if (why)
-        mistake(n->app, "app_on_event(\"" NSP_FMT "\", \"%s\"): %s", NSP_ARG(n),
-                event ? event : "any other", why);
-    else
-        handler_add(&n->on_event, event, fn);
+    add_event(n, &n->on_event, "app_on_event", event, fn);
+}
+
+void
+app_on_server_event(struct app_nsp *n, const char *event, app_fn *fn)
+{
+    add_event(n, &n->on_server_event, "app_on_server_event", event, fn);
 }
 
 void

@@ -114,7 +114,9 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"recovery_skip_middleware", CFG_T_FLAG, AT(is_recovery_skip_middleware), "on", 0, 0,
      NULL, "a recovered connection does not run the middlewares again"},
     {"cleanup_nsp", CFG_T_FLAG, AT(is_cleanup_nsp), "off", 0, 0, NULL,
-     "forget a dynamic namespace with its last socket"},
+     "forget a dynamic namespace after its last socket, once the log does not name it "
+     "any "
+     "more"},
     {"serve_client", CFG_T_FLAG, AT(is_serve_client), "on", 0, 0, NULL,
      "the FastCGI program serves the JavaScript client's files below the path"},
     {"client_dir", CFG_T_FILE, AT(client_dir), "", 0, 0, NULL,

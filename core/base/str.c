@@ -37,12 +37,6 @@ str_eq(struct str a, struct str b)
 }
 
 bool
-str_eqz(struct str a, const char *z)
-{
-    return str_eq(a, str_of(z));
-}
-
-bool
 str_eq_nocase(struct str a, const char *z)
 {
     size_t len = strlen(z);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/base/rc.h"
 
@@ -27,7 +28,13 @@ struct str {
 struct str str_of(const char *z); /* NUL-terminated; NULL gives STR_NONE */
 struct str str_slice(struct str s, size_t from, size_t to); /* clamped to s */
 bool str_eq(struct str a, struct str b);
-bool str_eqz(struct str a, const char *z);
+/* Inline: with a literal it is the comparison of a length, mostly. */
+static inline bool
+str_eqz(struct str a, const char *z)
+{
+    size_t len = strlen(z);
+    return a.len == len && (len == 0 || memcmp(a.p, z, len) == 0);
+}
 bool str_eq_nocase(struct str a, const char *z); /* ASCII only */
 bool str_has_prefix(struct str s, struct str prefix);
 /* Position of the first `c`, or s.len. */

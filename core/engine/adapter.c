@@ -132,6 +132,16 @@ socket_remove(struct adapter *a, struct sub_socket *k)
     free(k);
 }
 
+/* It has ended, or goes on in another session. */
+static void
+socket_end(struct adapter *a, struct sub_socket *k)
+{
+    struct sub *s = k->sub;
+    socket_remove(a, k);
+    if (s->sockets == NULL)
+        s->ops->on_empty(s);
+}
+
 void
 adapter_join(struct adapter *a, struct sub_socket *k, int64_t room_id)
 {
@@ -174,8 +184,12 @@ adapter_enter(struct adapter *a, struct sub *s)
         adapter_leave(a, former);
     s->is_in = true;
     map_put(&a->sessions, s->session_id, s);
-    for (struct sub_socket *k = s->sockets; k != NULL; k = k->next)
+    for (struct sub_socket *k = s->sockets; k != NULL; k = k->next) {
+        struct sub_socket *other = map_find(&a->sockets, k->socket_id);
+        if (other != NULL && other->sub != s) /* recovered: its loss is still to come */
+            socket_end(a, other);
         map_put(&a->sockets, k->socket_id, k);
+    }
 }
 
 void
@@ -296,6 +310,9 @@ apply_connect(struct adapter *a, struct sub *s, struct store_packet *p)
     const struct nsp *nsp = a->row_nsp;
     enum sio_json_kind kind;
     struct str literal;
+    const struct sub_socket *other = map_find(&a->sockets, p->socket_id);
+    if (other != NULL && other->sub != s && p->seq <= other->sub->from_seq)
+        return; /* recovered since: it is in a newer snapshot */
     struct buf id;
     buf_init(&id);
     if (nsp != NULL && sio_json_member(p->body, "sid", &kind, &literal) == RC_OK &&
@@ -341,6 +358,7 @@ apply_session(struct adapter *a, struct store_packet *p)
     case STORE_LOST:
     case STORE_GONE:
     case STORE_WAKE:
+    case STORE_SERVER:
         return;
     }
 }
@@ -363,10 +381,7 @@ adapter_apply(struct adapter *a, struct store_packet *p)
         struct sub_socket *k = map_find(&a->sockets, p->to_id);
         if (k == NULL || p->seq <= k->sub->from_seq)
             return;
-        struct sub *s = k->sub;
-        socket_remove(a, k);
-        if (s->sockets == NULL)
-            s->ops->on_empty(s);
+        socket_end(a, k);
         return;
     }
     case STORE_CONNECT:
@@ -382,6 +397,7 @@ adapter_apply(struct adapter *a, struct store_packet *p)
     case STORE_NOOP:
     case STORE_PONG:
     case STORE_WAKE:
+    case STORE_SERVER:
         return;
     }
 }

@@ -20,7 +20,7 @@
 struct app_nsp;
 struct sub;
 
-struct nsp { /* a namespace by its id in the log; lives as long as the engine */
+struct nsp { /* a namespace by its id in the log; lives as long as a socket is in it */
     int64_t nsp_id;
     struct str name;           /* owned */
     const struct app_nsp *app; /* its handlers; NULL: none */

@@ -33,6 +33,7 @@ ask_app(struct engine *e, const struct engine_request *r, const struct eio_param
     return is_refused ? EIO_E_FORBIDDEN : EIO_E_NONE;
 }
 
+/* EIO-TOO-MANY, EIO-REQUEST */
 enum eio_error
 admit_handshake(struct engine *e, const struct engine_request *r,
                 const struct eio_param *params, size_t n_params,

@@ -107,6 +107,7 @@ run(struct app_call *c, app_fn *fn, const char *what)
     bool had_unit = w->u != NULL;
     size_t n_steps = had_unit ? store_unit_n_steps(w->u) : 0, n_direct = w->n_direct;
     enum sio_reason close_reason = w->close_reason;
+    bool was_gone = c->k != NULL && c->k->is_gone;
     int64_t start_us = clock_now_us();
     fn(c);
     int64_t took_us = clock_now_us() - start_us;
@@ -120,6 +121,11 @@ run(struct app_call *c, app_fn *fn, const char *what)
     while (w->n_direct > n_direct)
         store_packet_unref(w->direct[--w->n_direct].p);
     w->close_reason = close_reason;
+    if (c->error ==
+        RC_BUSY) { /* the WAL-index is being written: the unit is tried again */
+        w->is_busy = true;
+        return;
+    }
     if (c->is_over_limit) {
         log_info("app", "handler.limit", LOG_Z("handler", what),
                  LOG_Z("nsp", c->nsp_name), LOG_Z("error", c->error_text));
@@ -206,6 +212,20 @@ call_middleware(struct work *w, struct work_socket *k, app_fn *fn, size_t number
     }
     call_fini(&c);
     return verdict;
+}
+
+void
+call_server_event(struct work *w, const struct nsp *nsp, const struct call_event *ev)
+{
+    struct app_call c;
+    call_init(&c, w, NULL, CALL_SERVER_EVENT);
+    c.nsp_name = nsp->name.p;
+    c.ev = ev;
+    const struct app_handler *h =
+        app_handler_find(nsp->app->on_server_event, str_of(app_event(&c)), true);
+    if (h != NULL)
+        run(&c, h->fn, h->name ? h->name : "any server event");
+    call_fini(&c);
 }
 
 enum call_verdict

@@ -10,13 +10,14 @@
 #include "core/engine/work.h"
 
 enum call_kind {
-    CALL_REQUEST, /* app_on_request: nothing but what the request says */
     CALL_EVENT,
     CALL_PACKET_MIDDLEWARE,
     CALL_CONNECT,
     CALL_DISCONNECT,
     CALL_MIDDLEWARE,
-    CALL_LATER
+    CALL_LATER,
+    CALL_SERVER_EVENT, /* of another process; no socket */
+    CALL_REQUEST       /* app_on_request: nothing but what the request says */
 };
 
 struct call_loan { /* memory that lives until the handler returns */

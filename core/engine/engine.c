@@ -17,6 +17,7 @@
     500000 /* a wait for the write lock after which the sweeper skips a round */
 #define DRAIN_MAX_MS 5000
 #define RETRY_MS 1
+#define NSPS_SLICE 100
 
 /* ---- put off ---- */
 
@@ -113,9 +114,12 @@ on_packet(void *arg, struct store_packet *p)
 {
     struct engine *e = arg;
     adapter_apply(&e->adapter, p);
+    wire_forget(p);
     ring_append(&e->ring, p);
     if (p->kind == STORE_WAKE)
         engine_later(e, &e->wake, on_wake);
+    else if (p->kind == STORE_SERVER)
+        server_event_take(e, p);
 }
 
 static void
@@ -141,6 +145,8 @@ engine_nsp(struct engine *e, int64_t nsp_id)
     if (n != NULL)
         return n;
     enum rc rc = store_read_nsp_name(e->store, nsp_id, &name);
+    if (rc == RC_NOTFOUND) /* forgotten: nobody is in it */
+        return NULL;
     if (rc != RC_OK) {
         log_error("engine", "nsp.unknown", LOG_I("nsp", nsp_id),
                   LOG_Z("code", rc_text(rc)));
@@ -152,6 +158,21 @@ engine_nsp(struct engine *e, int64_t nsp_id)
     n->app = app_registry_find(&e->app, n->name);
     map_put(&e->nsps, nsp_id, n);
     return n;
+}
+
+void
+engine_nsps_forget(struct engine *e)
+{
+    int64_t ids[NSPS_SLICE], id;
+    size_t n = 0, i = 0;
+    while (n < NSPS_SLICE && map_next(&e->nsps, &i, &id) != NULL)
+        if (map_find(&e->adapter.targets, store_key(STORE_TO_NSP, id)) == NULL)
+            ids[n++] = id;
+    while (n > 0) {
+        struct nsp *nsp = map_remove(&e->nsps, ids[--n]);
+        free((char *)nsp->name.p);
+        free(nsp);
+    }
 }
 
 static const struct nsp *
@@ -281,8 +302,13 @@ load_ring(struct engine *e)
     if (from < horizon)
         from = horizon;
     ring_init(&e->ring, (size_t)e->cfg->ring_rows, (size_t)e->cfg->ring_bytes, from);
-    if (store_read_log(e->store, from, to, (size_t)e->cfg->ring_rows, on_ring_row,
-                       &e->ring, &last) != RC_OK)
+    enum rc rc = RC_OK; /* a read takes no more bytes than a loop turn can */
+    for (; from < to && rc == RC_OK; from = last) {
+        last = to;
+        rc = store_read_log(e->store, from, to, (size_t)e->cfg->ring_rows, on_ring_row,
+                            &e->ring, &last);
+    }
+    if (rc != RC_OK)
         ring_reset(&e->ring, to);
     e->ring.last_seq = to;
 }
@@ -407,6 +433,7 @@ engine_close(struct engine *e)
         http_free(e->https);
     ws_close_all(e);
     job_close_all(e);
+    server_event_close(e);
     e->n_handles = 3;
     uv_close((uv_handle_t *)&e->store_poll, on_handle_closed);
     uv_close((uv_handle_t *)&e->prepare, on_handle_closed);

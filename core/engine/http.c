@@ -148,6 +148,7 @@ on_session(void *arg, const struct store_result *r)
     eio_open_encode(&open, &o);
     struct eio_packet p = {.type = EIO_OPEN, .data = buf_str(&open)};
     eio_payload_append(&payload, h->request.protocol, 0, &p);
+    /* EIO-INITIAL */
     if (e->cfg->initial_packet[0] != '\0') {
         p = (struct eio_packet){.type = EIO_MESSAGE,
                                 .data = str_of(e->cfg->initial_packet)};

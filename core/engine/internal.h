@@ -44,6 +44,12 @@ struct later {
     void (*fn)(struct later *l);
 };
 
+struct due {                 /* rows, in order */
+    struct store_packet **p; /* one reference each */
+    size_t n, cap;
+    size_t n_bytes;
+};
+
 struct engine {
     const struct cfg *cfg;
     enum engine_front front;
@@ -60,7 +66,9 @@ struct engine {
     struct engine_http *https; /* all requests that wait for something */
     struct engine_ws *conns;   /* all WebSocket connections */
     struct later *later, **later_end;
-    struct later wake; /* a STORE_WAKE row came: claim jobs */
+    struct later wake;        /* a STORE_WAKE row came: claim jobs */
+    struct due server_events; /* of other processes, their handlers are still to run */
+    struct later server_events_later;
     struct timer sweep_timer;
     int64_t sweep_round;
     bool was_slow; /* a unit waited long for the lock: the sweeper skips a round
@@ -83,6 +91,9 @@ struct engine {
 void engine_later(struct engine *e, struct later *l, void (*fn)(struct later *l));
 void engine_later_cancel(struct engine *e, struct later *l);
 const struct nsp *engine_nsp(struct engine *e, int64_t nsp_id);
+/* Frees some of those that no socket here is in; from a timer only, where nobody holds
+ * one. */
+void engine_nsps_forget(struct engine *e);
 /* Submits; before on_done runs, the jobs that the unit created get their timers. */
 void
 engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
@@ -95,11 +106,6 @@ engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
 /* Reads the sockets and rooms of a session into `s` (not yet in the index) and the rows
  * that it is due in (cursor_seq, snapshot] into `out`, in order; between
  * store_read_begin() and _end(). *cursor is where it came to. */
-struct due {
-    struct store_packet **p; /* one reference each */
-    size_t n, cap;
-    size_t n_bytes;
-};
 void due_add(struct due *d, struct store_packet *p); /* takes a reference of its own */
 void due_clear(struct due *d);
 MUST_CHECK enum rc session_load(struct engine *e, struct sub *s, int64_t cursor_seq,
@@ -110,6 +116,9 @@ MUST_CHECK enum rc
 session_replay(struct engine *e, const struct store_packet *connect, struct due *out);
 /* Closes a session whoever holds it; its sockets' handlers follow as jobs. */
 void session_close(struct engine *e, int64_t session_id, enum sio_reason reason);
+/* Closes a polling session that is dead by what was read, unless a pong saved it
+ * meanwhile. */
+void session_expire(struct engine *e, const struct store_session *s, int64_t now_ms);
 /* The same as a step of a unit (a guard: the session is open). */
 void session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
                         enum sio_reason reason);
@@ -197,6 +206,11 @@ enum eio_error admit_handshake(struct engine *e, const struct engine_request *r,
 void job_take(struct engine *e, const struct store_job *j);
 void job_close_all(struct engine *e);
 void job_claim_stray(struct engine *e);
+
+/* ---- server_event.c ---- */
+/* A row of another process: the handler runs in this loop turn, behind the fence. */
+void server_event_take(struct engine *e, struct store_packet *p);
+void server_event_close(struct engine *e);
 
 /* ---- sweep.c ---- */
 void sweep_start(struct engine *e);

@@ -21,8 +21,9 @@ struct job {
     struct engine *e;
     struct timer timer;
     struct store_job j;
-    bool is_bare; /* its handlers' effects could not be committed: the rest is done
-                     without them */
+    unsigned n_units; /* under way */
+    bool is_bare;     /* its handlers' effects could not be committed: the rest is done
+                         without them */
 };
 
 static void
@@ -39,11 +40,13 @@ static void
 on_done(void *arg, const struct store_result *r)
 {
     struct job *job = arg;
+    job->n_units--;
     switch (r->rc) {
     case RC_OK:
-    case RC_CONFLICT: /* taken over */
+    case RC_CONFLICT: /* taken over, perhaps by ourselves: its last answer came */
     case RC_NOTFOUND:
-        job_free(job);
+        if (job->n_units == 0 && job->timer.pos == 0)
+            job_free(job);
         return;
     case RC_INVALID:
         job->is_bare = true;
@@ -184,9 +187,12 @@ on_timer(struct timer *t)
         else
             rc = run_later(job, &w, args);
     }
+    if (rc == RC_OK && w.is_busy)
+        rc = RC_BUSY;
     if (rc == RC_OK) {
         struct store_unit *u = w.u;
         w.u = NULL;
+        job->n_units++;
         engine_submit(e, u, on_done, job);
     } else {
         timers_arm(&e->timers, &job->timer,
@@ -200,6 +206,8 @@ void
 job_take(struct engine *e, const struct store_job *j)
 {
     struct job *job = map_find(&e->jobs, j->job_id);
+    if (j->due_ms == STORE_NEVER_MS)
+        return; /* the last answer brings it, wherever that comes */
     if (job == NULL) {
         job = xcalloc(1, sizeof *job);
         job->e = e;
@@ -211,8 +219,7 @@ job_take(struct engine *e, const struct store_job *j)
     }
     job->j.gen = j->gen;
     job->j.due_ms = j->due_ms;
-    if (j->due_ms != STORE_NEVER_MS)
-        timers_arm(&e->timers, &job->timer, j->due_ms);
+    timers_arm(&e->timers, &job->timer, j->due_ms);
 }
 
 void

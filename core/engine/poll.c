@@ -28,7 +28,8 @@
 
 #define UPGRADE_NOOP_MS 100
 #define HOLD_MAX_MS 25000
-#define TRIES_MAX 100
+#define RETRY_MS 1000
+#define TRIES_MAX 10000 /* one a ms */
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
 static void poll_try(struct engine_http *h);
@@ -224,8 +225,11 @@ static void
 on_told(void *arg, const struct store_result *r)
 {
     struct engine_http *h = arg;
-    (void)r; /* told before by another process: telling twice does no harm */
-    send_answer(h);
+    if (r->rc == RC_OK ||
+        r->rc == RC_CONFLICT) /* told before by another process: no harm */
+        send_answer(h);
+    else
+        http_answer_empty(h, 503);
 }
 
 static void
@@ -360,14 +364,12 @@ on_timer(struct timer *t)
         timers_arm(&h->e->timers, t, now_ms + 1);
         return;
     }
-    h->session.gen =
-        gen; /* what we claimed; the rest is as POSTs have left it meanwhile */
+    h->session.gen = gen; /* what we claimed; the rest is as POSTs have left it */
     h->session.reason = STR_NONE;
     h->sub.form = engine_form(h->e, s->protocol, (enum sio_parser)s->parser);
     if (session_is_dead(s, now_ms)) {
-        session_close(
-            h->e, s->session_id,
-            session_death(s, now_ms)); /* its row comes back and ends this poll */
+        session_expire(h->e, s, now_ms); /* its row comes back and ends this poll */
+        timers_arm(&h->e->timers, t, now_ms + RETRY_MS);
         return;
     }
     if (now_ms < wake_ms(h)) {
@@ -429,6 +431,18 @@ on_claimed(void *arg, const struct store_result *r)
 }
 
 /* EIO-POLL */
+/* Does another poll of this process stand in the index for the session, parked or with
+ * its claim under way? It must not be driven out: it would never hear of the end. */
+static bool
+has_twin(const struct engine_http *h)
+{
+    for (const struct engine_http *o = h->e->https; o != NULL; o = o->next)
+        if (o != h && o->answer != NULL && o->sub.is_in &&
+            o->sub.session_id == h->sub.session_id)
+            return true;
+    return false;
+}
+
 static void
 claim(struct engine_http *h, int64_t dead_id)
 {
@@ -452,6 +466,12 @@ claim(struct engine_http *h, int64_t dead_id)
         engine_submit(h->e, u, on_answered, h);
         return;
     }
+    if (has_twin(h)) { /* EIO-POLL-OVERLAP */
+        store_unit_destroy(u);
+        session_close(h->e, s->session_id, SIO_R_TRANSPORT_ERROR);
+        http_answer_empty(h, 400);
+        return;
+    }
     h->sub.ops = &poll_ops;
     adapter_enter(&h->e->adapter, &h->sub);
     store_unit_poll_claim(u, s->session_id, dead_id);
@@ -466,7 +486,8 @@ static bool
 is_releasing(struct engine_http *h)
 {
     for (const struct engine_http *o = h->e->https; o != NULL; o = o->next)
-        if (o != h && o->session.session_id == h->session.session_id && o->answer != NULL)
+        if (o != h && !o->is_post && o->session.session_id == h->session.session_id &&
+            o->answer != NULL)
             return false;
     return true;
 }
@@ -505,7 +526,7 @@ judge(struct engine_http *h, int64_t *dead_id)
     } else if (s->is_websocket) {
         http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
     } else if (session_is_dead(s, now_ms)) {
-        session_close(e, s->session_id, session_death(s, now_ms));
+        session_expire(e, s, now_ms);
         http_answer_error(h, EIO_E_SID_UNKNOWN);
     } else if (s->owner_id != 0 && s->owner_id == store_process_id(e->store) &&
                is_releasing(h)) {

@@ -141,6 +141,10 @@ handle(struct engine_http *h, struct str body)
         rc = work_load_sockets(&w);
     if (rc == RC_OK) {
         payload(&w, h, body);
+        if (w.is_busy)
+            rc = RC_BUSY;
+    }
+    if (rc == RC_OK) {
         if (part.is_changed)
             store_unit_partial(work_unit(&w), w.session_id, buf_str(&part.text),
                                buf_str(&part.attachments));
@@ -168,7 +172,7 @@ judge(struct engine_http *h, bool is_too_big)
     int64_t now_ms = clock_now_ms();
     if (s->is_closed || session_is_dead(s, now_ms)) {
         if (!s->is_closed)
-            session_close(e, s->session_id, session_death(s, now_ms));
+            session_expire(e, s, now_ms);
         http_answer_error(h, EIO_E_SID_UNKNOWN);
     } else if (s->protocol != h->request.protocol || s->is_websocket) {
         http_answer_error(h, EIO_E_BAD_REQUEST);

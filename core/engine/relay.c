@@ -64,63 +64,78 @@ body_add(struct body *b, struct str json)
 }
 
 static void
-add_placeholder(struct body *b, struct str bytes)
+append_placeholder(struct body *b, size_t number)
 {
-    buf_append_f(&b->json, "{\"_placeholder\":true,\"num\":%zu}", b->n_attachments++);
-    store_packet_append_attachment(&b->attachments, bytes);
+    buf_append_f(&b->json, "{\"_placeholder\":true,\"num\":%zu}", number);
 }
 
 void
 body_add_binary(struct body *b, struct str bytes)
 {
     separate(b);
-    add_placeholder(b, bytes);
+    append_placeholder(b, b->n_attachments++);
+    store_packet_append_attachment(&b->attachments, bytes);
 }
 
-static bool
-attachment_at(struct str attachments, int64_t number, struct str *out)
+/* Where the attachments of relayed items have gone. */
+struct moved {
+    struct str attachments;
+    size_t *number; /* in the new packet, plus one; 0: not there yet */
+    size_t n;
+};
+
+static size_t
+count_attachments(struct str attachments)
 {
+    struct str bytes;
+    size_t n = 0, pos = 0;
+    while (store_packet_attachment(attachments, &pos, &bytes) == RC_OK)
+        n++;
+    return n;
+}
+
+/* Placeholders may share an attachment: it goes along once, else a small packet could
+ * make a huge one. */
+static void
+move_placeholder(struct body *b, struct moved *m, size_t number)
+{
+    struct str bytes = STR_NONE;
     size_t pos = 0;
-    for (int64_t i = 0; store_packet_attachment(attachments, &pos, out) == RC_OK; i++)
-        if (i == number)
-            return true;
-    return false;
+    if (m->number[number] == 0) {
+        for (size_t i = 0; i <= number; i++)
+            if (store_packet_attachment(m->attachments, &pos, &bytes) != RC_OK)
+                abort();
+        store_packet_append_attachment(&b->attachments, bytes);
+        m->number[number] = ++b->n_attachments;
+    }
+    append_placeholder(b, m->number[number] - 1);
 }
 
 /* Copies `items`, replacing each placeholder object; the text was scanned before, so
  * strings and nesting are sound. */
 static void
-renumber(struct body *b, struct str items, struct str attachments)
+renumber(struct body *b, struct str items, struct moved *m)
 {
-    for (size_t i = 0, copied = 0; i < items.len || copied < items.len;) {
-        if (i >= items.len) {
-            buf_append(&b->json, items.p + copied, items.len - copied);
-            return;
-        }
-        if (items.p[i] == '"') {
-            for (i++; i < items.len && items.p[i] != '"'; i++)
-                if (items.p[i] == '\\')
-                    i++;
-            i++;
-            continue;
-        }
+    size_t copied = 0;
+    for (size_t i = 0; i < items.len;) {
         enum sio_json_kind kind;
-        struct str value, rest, bytes;
+        struct str value, rest, here = str_slice(items, i, items.len);
         int64_t number;
-        if (items.p[i] == '{' &&
-            memchr(items.p + i, '_', items.len - i < 20 ? items.len - i : 20) != NULL &&
-            sio_json_scan(str_slice(items, i, items.len), INT32_MAX, &kind, &value,
-                          &rest) == RC_OK &&
-            sio_json_is_placeholder(value, &number) &&
-            attachment_at(attachments, number, &bytes)) {
+        if (items.p[i] == '"') {
+            size_t len = sio_json_string_len(here);
+            i += len ? len : 1;
+        } else if (items.p[i] == '{' &&
+                   sio_json_scan(here, INT32_MAX, &kind, &value, &rest) == RC_OK &&
+                   sio_json_is_placeholder(value, &number) && (uint64_t)number < m->n) {
             buf_append(&b->json, items.p + copied, i - copied);
-            add_placeholder(b, bytes);
+            move_placeholder(b, m, (size_t)number);
             i += value.len;
             copied = i;
-            continue;
+        } else {
+            i++;
         }
-        i++;
     }
+    buf_append(&b->json, items.p + copied, items.len - copied);
 }
 
 /* SIO-JSON */
@@ -130,10 +145,28 @@ body_relay(struct body *b, struct str items, struct str attachments)
     if (items.len == 0)
         return;
     separate(b);
-    if (attachments.len == 0)
+    struct moved m = {.attachments = attachments, .n = count_attachments(attachments)};
+    if (m.n == 0) {
         buf_append_str(&b->json, items);
-    else
-        renumber(b, items, attachments);
+        return;
+    }
+    m.number = xcalloc(m.n, sizeof *m.number);
+    renumber(b, items, &m);
+    free(m.number);
+}
+
+/* The same where it must fit: an object wants one value behind its key. */
+static enum rc
+relay_items(struct body *b, struct str items, struct str attachments)
+{
+    struct str rest = items, value;
+    enum sio_json_kind kind;
+    if (b->level[b->depth].is_object &&
+        (sio_json_next(&rest, &kind, &value) != RC_OK ||
+         sio_json_next(&rest, &kind, &value) != RC_NOTFOUND))
+        return RC_INVALID;
+    body_relay(b, items, attachments);
+    return RC_OK;
 }
 
 static struct str
@@ -171,6 +204,26 @@ add_text(struct body *b, struct str text)
     buf_fini(&quoted);
 }
 
+/* Does a key come next? */
+static bool
+wants_key(const struct body *b)
+{
+    const struct body_level *l = &b->level[b->depth];
+    return l->is_object && l->n_items % 2 == 0;
+}
+
+static enum rc
+add_z(struct body *b, const char *z)
+{
+    if (z == NULL && wants_key(b))
+        return RC_INVALID;
+    if (z == NULL)
+        body_add(b, STR("null"));
+    else
+        add_text(b, str_of(z));
+    return RC_OK;
+}
+
 static void
 add_number(struct body *b, double value)
 {
@@ -180,15 +233,14 @@ add_number(struct body *b, double value)
     body_add(b, is_finite ? str_of(text) : STR("null"));
 }
 
-static void
+static enum rc
 add_answer(struct app_call *c, struct body *b, size_t number)
 {
     call_answers(c);
     const struct call_answer *a = c->answers;
     for (size_t i = 0; a != NULL && i < number; i++)
         a = a->next;
-    if (a != NULL)
-        body_relay(b, a->args, a->attachments);
+    return a ? relay_items(b, a->args, a->attachments) : RC_OK;
 }
 
 static void
@@ -216,15 +268,14 @@ body_format(struct app_call *c, struct body *b, const char *fmt, va_list args)
     struct buf number;
     buf_init(&number);
     for (const char *f = fmt; *f != '\0' && rc == RC_OK; f++) {
-        switch (*f) {
-        case 's': {
-            const char *s = va_arg(args, const char *);
-            if (s == NULL)
-                body_add(b, STR("null"));
-            else
-                add_text(b, str_of(s));
+        if (wants_key(b) && strchr("sS} ", *f) == NULL) {
+            rc = RC_INVALID;
             break;
         }
+        switch (*f) {
+        case 's':
+            rc = add_z(b, va_arg(args, const char *));
+            break;
         case 'S': {
             const char *s = va_arg(args, const char *);
             add_text(b, (struct str){s, va_arg(args, size_t)});
@@ -259,11 +310,11 @@ body_format(struct app_call *c, struct body *b, const char *fmt, va_list args)
             break;
         }
         case 'A':
-            body_relay(b, tail_of_args(c, va_arg(args, size_t)),
-                       c->ev ? c->ev->attachments : STR_NONE);
+            rc = relay_items(b, tail_of_args(c, va_arg(args, size_t)),
+                             c->ev ? c->ev->attachments : STR_NONE);
             break;
         case 'R':
-            add_answer(c, b, va_arg(args, size_t));
+            rc = add_answer(c, b, va_arg(args, size_t));
             break;
         case 'L':
             add_first_answers(c, b);

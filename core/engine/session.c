@@ -29,8 +29,10 @@ due_add(struct due *d, struct store_packet *p)
 void
 due_clear(struct due *d)
 {
-    for (size_t i = 0; i < d->n; i++)
+    for (size_t i = 0; i < d->n; i++) {
+        wire_forget(d->p[i]);
         store_packet_unref(d->p[i]);
+    }
     free(d->p);
     *d = (struct due){0};
 }
@@ -335,6 +337,15 @@ session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
                              is_recoverable, clock_now_ms());
     log_info("engine", "session.close", LOG_I("session", session_id),
              LOG_Z("reason", sio_reason_text(reason)));
+}
+
+void
+session_expire(struct engine *e, const struct store_session *s, int64_t now_ms)
+{
+    struct store_unit *u = store_unit_create();
+    store_unit_guard_due(u, s->session_id, now_ms);
+    session_close_step(e, u, s->session_id, session_death(s, now_ms));
+    engine_submit(e, u, NULL, NULL);
 }
 
 void

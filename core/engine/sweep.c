@@ -36,7 +36,7 @@ sweep_sessions(struct engine *e, int64_t now_ms)
     for (size_t i = 0; i < ids.n; i++) {
         if (store_read_session_by_id(e->store, ids.p[i], &s) == RC_OK && !s.is_closed &&
             session_is_dead(&s, now_ms))
-            session_close(e, s.session_id, session_death(&s, now_ms));
+            session_expire(e, &s, now_ms);
     }
 }
 
@@ -65,8 +65,10 @@ on_round(struct timer *t)
         (struct engine *)((char *)t - offsetof(struct engine, sweep_timer));
     int64_t now_ms = clock_now_ms();
     timers_arm(&e->timers, t, now_ms + ROUND_MS);
-    if (store_fence(e->store) != RC_OK)
+    if (store_fence(e->store) != RC_OK) {
+        store_tick(e->store); /* a head that stays torn is repaired by a transaction */
         return;
+    }
     if (e->was_slow) { /* pongs may stand in queues */
         e->was_slow = false;
         return;
@@ -77,6 +79,8 @@ on_round(struct timer *t)
     store_tick(e->store);
     sweep_processes(e, now_ms);
     job_claim_stray(e);
+    if (e->cfg->is_cleanup_nsp)
+        engine_nsps_forget(e);
     struct store_unit *u = store_unit_create();
     store_unit_forget(u, now_ms, SLICE);
     engine_submit(e, u, NULL, NULL);

@@ -162,6 +162,7 @@ body_event(struct app_call *c, struct body *b, const char *verb, const char *eve
 }
 
 /* max_pending_acks, where the one socket is known. */
+/* SIO-ASK-MAX */
 static bool
 may_ask(struct app_call *c, const struct app_to *t)
 {
@@ -223,6 +224,28 @@ app_emit(struct app_to *t, const char *event, const char *fmt, ...)
 }
 
 /* SIO-ASK, SIO-ASK-ROOM */
+void
+app_server_emit(struct app_call *c, const char *event, const char *fmt, ...)
+{
+    struct body b;
+    va_list args;
+    body_init(&b);
+    va_start(args, fmt);
+    if (!body_event(c, &b, "app_server_emit", event) ||
+        body_format(c, &b, fmt, args) != RC_OK)
+        call_fail(c, RC_INVALID,
+                  "app_server_emit(%s): an argument can't be encoded (format \"%s\")",
+                  event ? event : "", fmt);
+    va_end(args);
+    if (call_may(c, "app_server_emit") && may(c, NULL, "app_server_emit")) {
+        struct store_packet *p = body_packet(&b, false);
+        struct store_target target = {.nsp = str_of(c->nsp_name), .to = STORE_TO_NSP};
+        p->kind = STORE_SERVER;
+        store_unit_packet(work_unit(c->w), &target, p);
+    }
+    body_fini(&b);
+}
+
 void
 app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
         const char *event, const char *fmt, ...)
@@ -356,6 +379,7 @@ n_rooms_at_most(struct app_call *c)
 }
 
 /* max_rooms, where the one socket is known. */
+/* SIO-ROOMS-MAX */
 static void
 check_rooms(struct app_call *c, const char *room)
 {

@@ -210,6 +210,16 @@ wire_payload_append_octets(struct buf *b, const struct frame *f)
 }
 
 void
+wire_forget(struct store_packet *p)
+{
+    if (p->wire == NULL ||
+        (p->to_kind != STORE_TO_SESSION && p->to_kind != STORE_TO_SOCKET))
+        return;
+    p->wire_free(p->wire);
+    p->wire = NULL;
+}
+
+void
 wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f)
 {
     for (; f != NULL; f = f->next) {

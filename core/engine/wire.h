@@ -30,6 +30,9 @@ enum wire_form {
  * name of its namespace. NULL for control rows. `epoch` is the first half of offsets. */
 struct frame *
 wire_frames(struct store_packet *p, struct str nsp, enum wire_form form, int64_t epoch);
+/* Frees the frames of a row for one client, which it has been given. (Others keep them
+ * for all receivers.) */
+void wire_forget(struct store_packet *p);
 /* Appends a chain to a polling payload; *n counts the packets in it. */
 void
 wire_payload_append(struct buf *b, enum wire_form form, size_t *n, const struct frame *f);

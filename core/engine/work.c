@@ -55,8 +55,10 @@ socket_free(struct work_socket *k)
     free(k->recovery);
     json_decref(k->data);
     free(k->user);
-    free(k->nsp_name);
-    free(k->sio_id);
+    if (!k->is_borrowed) {
+        free(k->nsp_name);
+        free(k->sio_id);
+    }
     free(k->auth);
     free(k);
 }
@@ -159,7 +161,13 @@ work_socket_find(struct work *w, struct str nsp_name)
                                                                   : NULL;
          s != NULL; s = s->next)
         if (str_eq(nsp_name, s->nsp->name) && !is_known(w, s->socket_id)) {
-            k = work_socket_add(w, s->socket_id, s->nsp->name.p, str_of(s->sio_id));
+            k = xcalloc(1, sizeof *k);
+            k->socket_id = s->socket_id;
+            k->nsp_name = (char *)s->nsp->name.p;
+            k->sio_id = s->sio_id;
+            k->is_borrowed = true;
+            k->next = w->sockets;
+            w->sockets = k;
             k->nsp_id = s->nsp->nsp_id;
             k->app = s->nsp->app;
             return k;

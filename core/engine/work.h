@@ -30,7 +30,8 @@ struct work_socket {
     int64_t socket_id; /* STORE_NEW_SOCKET(n) while this unit creates it; 0: not accepted
                           yet (middleware) */
     int64_t nsp_id;    /* 0: new */
-    char *nsp_name, *sio_id; /* owned */
+    char *nsp_name, *sio_id; /* owned, unless is_borrowed */
+    bool is_borrowed;        /* from the WebSocket's own socket, for this message */
     const struct app_nsp *app;
     bool is_gone;   /* this unit ends it */
     int64_t n_asks; /* own effects: questions to it */
@@ -84,6 +85,8 @@ struct work {
                            commit */
     struct work_direct *direct;
     size_t n_direct, cap_direct;
+    bool is_busy; /* a handler could not read just now: nothing of this counts, try again
+                   */
     enum sio_reason close_reason;  /* SIO_R_NONE: the session goes on */
     void (*guard)(struct work *w); /* adds the unit's guard when `u` comes to be */
     int64_t guard_id, guard_gen;
@@ -97,9 +100,9 @@ struct work_socket *work_socket_add(struct work *w, int64_t socket_id,
                                     const char *nsp_name, struct str sio_id);
 struct work_socket *
 work_socket_find(struct work *w, struct str nsp_name); /* open ones; NULL */
+/* An own effect, or what is known otherwise; work_rooms_note: all of a JSON array. */
 void work_room_note(struct work_socket *k, const char *room, bool is_in);
 void work_rooms_note(struct work_socket *k, const json_t *names);
-/* all of a JSON array */ /* an own effect, or what is known otherwise */
 size_t work_n_sockets(const struct work *w); /* open ones */
 /* A packet to one socket of this session: the short way if it may. Takes the packet. */
 void work_send(struct work *w, const struct work_socket *k, struct store_packet *p);
@@ -146,6 +149,8 @@ enum call_verdict { CALL_ACCEPTED, CALL_REFUSED, CALL_HELD };
  */
 enum call_verdict call_middleware(struct work *w, struct work_socket *k, app_fn *fn,
                                   size_t number, char **message, char **data_json);
+void
+call_server_event(struct work *w, const struct nsp *nsp, const struct call_event *ev);
 /* Runs one handler of app_on_request; refusal leaves its text (owned by the caller). */
 enum call_verdict call_request(struct work *w, app_fn *fn, struct str handshake_json,
                                struct str remote, char **message);

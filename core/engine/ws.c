@@ -12,6 +12,7 @@
 #include "core/base/log.h"
 
 #define INBOX_BYTES_MAX (256 * 1024)
+#define UNITS_MAX 64
 #define CODE_NORMAL 1000
 #define CODE_RESTART 1012
 #define DRAIN_SPREAD_MS 1000
@@ -79,6 +80,10 @@ ws_end(struct engine_ws *w, enum sio_reason reason)
     inbox_clear(w);
     if (was == WS_OPEN && reason != SIO_R_NONE) {
         session_close(e, w->sub.session_id, reason);
+    } else if (was == WS_UPGRADING &&
+               w->n_units == 0) { /* committed, not caught up yet */
+        session_close(e, w->sub.session_id,
+                      reason != SIO_R_NONE ? reason : SIO_R_TRANSPORT_ERROR);
     } else if (was == WS_PROBING || was == WS_PROBED) {
         struct store_unit *u = store_unit_create();
         store_unit_upgrade_reset(u, w->sub.session_id, store_process_id(e->store));
@@ -118,8 +123,8 @@ static void
 unit_done(struct engine_ws *w, const struct store_result *r)
 {
     w->n_units--;
-    if (r->rc == RC_CONFLICT) {
-        ws_end(w, SIO_R_NONE);
+    if (r->rc == RC_CONFLICT) { /* closed; or a recovery that came too late */
+        ws_end(w, SIO_R_TRANSPORT_ERROR);
     } else if (r->rc != RC_OK && r->rc != RC_INVALID) {
         log_error("engine", "ws.failed", LOG_Z("code", rc_text(r->rc)),
                   LOG_Z("error", r->error));
@@ -166,11 +171,10 @@ finish(struct engine_ws *w, struct work *k)
 }
 
 /* `p` NULL: nothing was received; a revision 3 session joins `/` by itself. */
-static void
+static bool
 on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
 {
-    if (w->partial == NULL)
-        w->partial = xcalloc(1, sizeof *w->partial);
+    struct partial whole = {0}; /* nearly all messages are: nothing is kept of them */
     struct work k = {
         .eio_sid = w->eio_sid,
         .e = w->e,
@@ -182,7 +186,7 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
         .transport = EIO_WEBSOCKET,
         .has_transport = true,
         .sub = &w->sub,
-        .partial = w->partial,
+        .partial = w->partial != NULL ? w->partial : &whole,
         .may_go_direct =
             w->e->cfg->recovery_ms == 0 && w->n_units == 0 && w->gap_timer.pos == 0,
         .guard = add_guard,
@@ -193,22 +197,33 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
         input_message(&k, p->is_binary, p->data);
     else
         connect_main(&k);
-    ws_set_parser(w, k.parser, k.can_choose_parser);
-    finish(w, &k);
+    bool is_again = k.is_busy && p != NULL && !p->is_binary && w->partial == NULL;
+    if (!is_again) {
+        ws_set_parser(w, k.parser, k.can_choose_parser);
+        finish(w, &k);
+    }
     work_fini(&k);
-    if (w->partial->n_owed == 0 && w->partial->text.cap == 0) {
+    if (w->partial == NULL && whole.n_owed > 0) {
+        w->partial = xmalloc(sizeof *w->partial);
+        *w->partial = whole;
+    } else if (w->partial != NULL && w->partial->n_owed == 0) {
+        partial_fini(w->partial);
         free(w->partial);
         w->partial = NULL;
+    } else if (w->partial == NULL) {
+        partial_fini(&whole);
     }
+    return !is_again;
 }
 
 void
 ws_join_main(struct engine_ws *w)
 {
-    on_message(w, NULL, clock_now_ms());
+    (void)on_message(w, NULL, clock_now_ms());
 }
 
-static void
+/* False: to be tried again, nothing was done. */
+static bool
 on_packet(struct engine_ws *w, const struct eio_packet *p)
 {
     int64_t now_ms = clock_now_ms();
@@ -221,27 +236,27 @@ on_packet(struct engine_ws *w, const struct eio_packet *p)
                 now_ms +
                 w->e->cfg->ping_timeout_ms; /* the timer looks again when it fires */
         }
-        on_message(w, p, now_ms);
-        return;
+        return on_message(w, p, now_ms);
     case EIO_PONG:
     case EIO_PING:
         if ((p->type == EIO_PONG) != (w->protocol == 4)) {
             ws_end(w, SIO_R_TRANSPORT_ERROR); /* EIO-HEARTBEAT-DIRECTION */
-            return;
+            return true;
         }
         ws_plan_ping(w, now_ms);
         ws_arm(w);
         if (w->protocol == 3)
             ws_send_text(w, "3");
-        return;
+        return true;
     case EIO_CLOSE:
         ws_end(w, SIO_R_TRANSPORT_CLOSE);
-        return;
+        return true;
     case EIO_OPEN:
     case EIO_UPGRADE:
     case EIO_NOOP:
-        return;
+        return true;
     }
+    return true;
 }
 
 /* ---- input ---- */
@@ -270,7 +285,7 @@ can_handle(const struct engine_ws *w)
     case WS_PROBED:
         return true;
     case WS_OPEN:
-        return w->n_state_units == 0; /* invariant 1 */
+        return w->n_state_units == 0 && w->n_units < UNITS_MAX; /* invariant 1 */
     case WS_OPENING:
     case WS_PROBING:
     case WS_UPGRADING:
@@ -291,16 +306,17 @@ take(struct engine_ws *w, bool is_binary, struct str data)
     if (w->state == WS_CLOSED) /* the fence brought its end */
         return true;
     struct buf scratch; /* base64 of clients that have no binary messages */
+    bool is_done = true;
     buf_init(&scratch);
     enum rc rc = eio_packet_decode_base64(w->protocol, is_binary, data, &scratch, &p);
     if (rc != RC_OK)
         ws_end(w, SIO_R_PARSE_ERROR);
     else if (w->state == WS_OPEN)
-        on_packet(w, &p);
+        is_done = on_packet(w, &p);
     else
         ws_upgrade_packet(w, &p);
     buf_fini(&scratch);
-    return true;
+    return is_done;
 }
 
 void
@@ -351,6 +367,11 @@ engine_ws_message(struct engine_ws *w, bool is_binary, struct str message)
         return;
     if (w->state == WS_CLOSED)
         return;
+    if (w->state == WS_OPEN && w->protocol == 4 && !is_binary && str_eqz(message, "3")) {
+        ws_plan_ping(w, clock_now_ms()); /* a sign of life does not wait for the store */
+        ws_arm(w);
+        return;
+    }
     enqueue(w, is_binary, message);
     if (can_handle(w))
         engine_later(w->e, &w->later, ws_turn);

@@ -150,6 +150,7 @@ on_opening(void *arg, const struct store_result *r)
         eio_open_encode(&b, &open);
         buf_append_c(&b, '\0');
         ws_send_text(w, b.p);
+        /* EIO-INITIAL */
         if (cfg->initial_packet[0] != '\0') {
             buf_clear(&b);
             buf_append_c(&b, '0' + EIO_MESSAGE);

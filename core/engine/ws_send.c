@@ -118,6 +118,7 @@ on_close(struct sub *s, struct str reason)
 }
 
 /* It may join again for a while, as after its handshake (8.19). */
+/* SIO-EMPTY */
 static void
 on_empty(struct sub *s)
 {
@@ -135,6 +136,11 @@ const struct sub_ops ws_ops = {ws_event, on_noop, on_close, on_empty};
 void
 ws_arm(struct engine_ws *w)
 {
+    if (w->e->is_draining) { /* the timer is ws_drain's */
+        if (w->timer.pos == 0)
+            timers_arm(&w->e->timers, &w->timer, 0);
+        return;
+    }
     int64_t due_ms = w->is_pinged || w->protocol == 3 ? w->due_ms : w->ping_ms;
     if (w->connect_due_ms != 0 && w->connect_due_ms < due_ms)
         due_ms = w->connect_due_ms;
@@ -155,6 +161,10 @@ ws_on_timer(struct timer *t)
     struct engine_ws *w =
         (struct engine_ws *)((char *)t - offsetof(struct engine_ws, timer));
     int64_t now_ms = clock_now_ms();
+    if (w->e->is_draining) { /* it came while the others were being closed */
+        ws_end(w, SIO_R_SHUTTING_DOWN);
+        return;
+    }
     /* EIO-UPGRADE-TIMEOUT */
     if (w->state != WS_OPEN) { /* WAITING … UPGRADING: the upgrade took too long */
         ws_end(w, SIO_R_NONE);

@@ -43,9 +43,14 @@ CREATE TABLE t_process (
 
 CREATE TABLE t_nsp (
     nsp_id         INTEGER PRIMARY KEY AUTOINCREMENT, -- named in rows of the log
-    name           TEXT    NOT NULL UNIQUE      -- begins with '/'; the UNIQUE index serves nsp_find
+    name           TEXT    NOT NULL UNIQUE,     -- begins with '/'; the UNIQUE index serves nsp_find
+    is_static      INTEGER NOT NULL DEFAULT 0 CHECK (is_static IN (0, 1)), -- the application names it: never forgotten
+    idle_seq       INTEGER                      -- with cleanup_nsp: empty since that row; NULL: in use. Forgotten below the
+                                                -- horizon, when no socket that is remembered was in it
 ) STRICT;
-INSERT INTO t_nsp (name) VALUES ('/');
+-- nsp_forget, nsp_postpone: the empty ones
+CREATE INDEX i_nsp_idle ON t_nsp (idle_seq) WHERE idle_seq IS NOT NULL;
+INSERT INTO t_nsp (name, is_static) VALUES ('/', 1);
 
 CREATE TABLE t_room (
     room_id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused: old rows of the log name it
@@ -121,8 +126,8 @@ CREATE TABLE t_socket (
 ) STRICT;
 -- read_sockets, session_sockets; the reference of a session that is forgotten
 CREATE INDEX i_socket_session ON t_socket (session_id);
--- target_each, t_due: the whole of a namespace
-CREATE INDEX i_socket_nsp ON t_socket (nsp_id) WHERE state = 0;
+-- target_each, t_due: the whole of a namespace; nsp_forget: does anybody name it?
+CREATE INDEX i_socket_nsp ON t_socket (nsp_id, state);
 -- target_user: all sockets of a user
 CREATE INDEX i_socket_user ON t_socket (user, nsp_id) WHERE user IS NOT NULL AND state < 2;
 -- socket_expire: lost sockets whose window is over; room_find: is anybody lost?
@@ -144,9 +149,9 @@ CREATE INDEX i_member_until ON t_member (until_seq) WHERE until_seq IS NOT NULL;
 
 CREATE TABLE t_packet (                         -- the log, append-only; no index but its key (each would cost 5 to 8 times)
     seq            INTEGER PRIMARY KEY AUTOINCREMENT, -- the one order; second half of a client's offset
-    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 6 OR kind BETWEEN 16 AND 23),
+    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 6 OR kind BETWEEN 16 AND 24),
                    -- Socket.IO: 0 connect 1 disconnect 2 event 3 ack 4 connect_error 5 binary event 6 binary ack
-                   -- control: 16 join 17 leave 18 lost 19 gone 20 close 21 noop 23 wake; Engine.IO: 22 pong
+                   -- control: 16 join 17 leave 18 lost 19 gone 20 close 21 noop 23 wake 24 server event; Engine.IO: 22 pong
     nsp_id         INTEGER,                     -- NULL: concerns the connection. No foreign key: costs each row
     to_kind        INTEGER NOT NULL DEFAULT 0 CHECK (to_kind BETWEEN 0 AND 4),
                    -- 0 all of nsp, 1 a room, 2 a socket, 3 a session, 4 the union in to_list

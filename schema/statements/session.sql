@@ -13,6 +13,10 @@ WHERE session_id = :session_id AND state = 0 AND transport = 0 AND post_gen = :p
 SELECT 1 FROM t_lease
 WHERE session_id = :session_id AND state = 0 AND owner_id = :process_id AND gen = :gen;
 
+-- name: guard_due
+-- in: session_id now_ms; out: 1; zero rows: it lives, a pong was committed meanwhile
+SELECT 1 FROM t_lease WHERE session_id = :session_id AND state = 0 AND due_ms <= :now_ms;
+
 -- name: session_create
 -- in: eio_sid protocol remote handshake now_ms; no columns, the id is last_insert_rowid(); one row
 INSERT INTO t_session (eio_sid, protocol, remote, handshake, started_ms)
@@ -24,28 +28,29 @@ INSERT INTO t_lease (session_id, transport, owner_id, gen, cursor_seq, keep_seq,
 VALUES (:session_id, :transport, :owner_id, :gen, :cursor_seq, :keep_seq, :connect_due_ms, :ping_ms, :due_ms);
 
 -- name: poll_claim
--- in: session_id process_id dead_id; out: gen cursor_seq upgrade_id; zero rows: look again. keep_seq stays: rows above the
--- cursor may be needed until the answer is committed.
+-- in: session_id process_id dead_id; no columns (RETURNING makes a temporary b-tree: four times the cost; lease_read follows);
+-- zero rows changed: look again. keep_seq stays: rows above the cursor may be needed until the answer is committed.
 UPDATE t_lease SET owner_id = :process_id, gen = gen + 1
-WHERE session_id = :session_id AND state = 0 AND transport = 0 AND (owner_id IS NULL OR owner_id = :dead_id)
-RETURNING gen, cursor_seq, upgrade_id;
+WHERE session_id = :session_id AND state = 0 AND transport = 0 AND (owner_id IS NULL OR owner_id = :dead_id);
+
+-- name: lease_read
+-- in: session_id; out: gen cursor_seq upgrade_id; one row
+SELECT gen, cursor_seq, upgrade_id FROM t_lease WHERE session_id = :session_id;
 
 -- name: poll_answer
--- in: session_id process_id gen cursor_seq is_ping; out: gen; zero rows: revoked, answer a noop without data. A closed
+-- in: session_id process_id gen cursor_seq is_ping; no columns; zero rows changed: revoked, answer a noop without data. A closed
 -- session may still be answered, but keeps no row.
 UPDATE t_lease SET owner_id = NULL, gen = gen + 1, cursor_seq = :cursor_seq, is_pinged = max(is_pinged, :is_ping),
     keep_seq = CASE WHEN state = 1 THEN NULL WHEN :cursor_seq >= replay_seq THEN :cursor_seq ELSE keep_seq END
-WHERE session_id = :session_id AND owner_id = :process_id AND gen = :gen
-RETURNING gen;
+WHERE session_id = :session_id AND owner_id = :process_id AND gen = :gen;
 
 -- name: poll_once
--- in: session_id gen (as read) dead_id cursor_seq is_ping; out: gen upgrade_id; zero rows: look again. Claim and answer in
+-- in: session_id gen (as read) dead_id cursor_seq is_ping; no columns; zero rows changed: look again. Claim and answer in
 -- one, where data is due at once.
 UPDATE t_lease SET owner_id = NULL, gen = gen + 1, cursor_seq = :cursor_seq, is_pinged = max(is_pinged, :is_ping),
     keep_seq = CASE WHEN :cursor_seq >= replay_seq THEN :cursor_seq ELSE keep_seq END
 WHERE session_id = :session_id AND state = 0 AND transport = 0 AND gen = :gen
-    AND (owner_id IS NULL OR owner_id = :dead_id)
-RETURNING gen, upgrade_id;
+    AND (owner_id IS NULL OR owner_id = :dead_id);
 
 -- name: upgrade_claim
 -- in: session_id process_id dead_id due_ms now_ms; out: gen cursor_seq; zero rows: refuse the probe

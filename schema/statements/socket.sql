@@ -10,6 +10,19 @@ SELECT nsp_id FROM t_nsp WHERE name = :name;
 -- in: name; no columns, the id is last_insert_rowid(); one row
 INSERT INTO t_nsp (name) VALUES (:name);
 
+-- name: nsp_keep
+-- in: nsp_id; no columns. The application names it.
+UPDATE t_nsp SET is_static = 1, idle_seq = NULL WHERE nsp_id = :nsp_id AND is_static = 0;
+
+-- name: nsp_idle
+-- in: nsp_id seq; no columns. Perhaps its last socket has ended.
+UPDATE t_nsp SET idle_seq = :seq WHERE nsp_id = :nsp_id AND is_static = 0
+    AND NOT EXISTS (SELECT 1 FROM t_socket WHERE nsp_id = :nsp_id AND state = 0);
+
+-- name: socket_free_id
+-- in: sio_id; no columns. The id of one that is gone may come again: those of revision 3 follow from the session's.
+UPDATE t_socket SET sio_id = sio_id || '~' || socket_id WHERE sio_id = :sio_id AND state = 2;
+
 -- name: socket_create
 -- in: sio_id nsp_id session_id recovery_pid data auth; no columns, the id is last_insert_rowid(); one row
 INSERT INTO t_socket (sio_id, nsp_id, session_id, recovery_pid, data, auth)

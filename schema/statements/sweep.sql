@@ -29,6 +29,7 @@ UPDATE t_socket SET state = 2, recovery_pid = NULL WHERE socket_id IN (
 -- in: n_keep n; out: session_id; at most n rows. Gone, not among the n_keep last ones, and no poll is owed a row to it.
 DELETE FROM t_socket WHERE socket_id IN (
     SELECT s.socket_id FROM t_socket s WHERE s.state = 2
+        AND NOT EXISTS (SELECT 1 FROM t_job j WHERE j.socket_id = s.socket_id AND j.name = 'disconnect')
         AND s.until_seq <= (SELECT until_seq FROM t_socket WHERE state = 2 ORDER BY until_seq DESC LIMIT 1 OFFSET :n_keep)
         AND (s.until_seq <= (SELECT horizon_seq FROM t_meta)
              OR EXISTS (SELECT 1 FROM t_lease l WHERE l.session_id = s.session_id AND l.state = 1))
@@ -59,6 +60,23 @@ DELETE FROM t_session WHERE session_id IN (
 -- in: n; no columns. Empty, and every row of the log is younger than that.
 DELETE FROM t_room WHERE room_id IN (
     SELECT room_id FROM t_room WHERE idle_seq <= (SELECT horizon_seq FROM t_meta) ORDER BY idle_seq LIMIT :n);
+
+-- name: nsp_forget
+-- scan: t_meta has one row
+-- in: n; no columns. Empty, every row of the log is younger than that, and nothing that is remembered names it.
+DELETE FROM t_nsp WHERE nsp_id IN (
+    SELECT n.nsp_id FROM t_nsp n WHERE n.idle_seq <= (SELECT horizon_seq FROM t_meta)
+        AND NOT EXISTS (SELECT 1 FROM t_socket s WHERE s.nsp_id = n.nsp_id)
+        AND NOT EXISTS (SELECT 1 FROM t_room r WHERE r.nsp_id = n.nsp_id)
+    ORDER BY n.idle_seq LIMIT :n);
+
+-- name: nsp_postpone
+-- scan: t_meta has one row
+-- in: seq n; no columns. After nsp_forget: these are in use again, or looked at again when the log has moved on.
+UPDATE t_nsp SET idle_seq = CASE
+        WHEN EXISTS (SELECT 1 FROM t_socket s WHERE s.nsp_id = t_nsp.nsp_id AND s.state = 0) THEN NULL ELSE :seq END
+WHERE nsp_id IN (
+    SELECT nsp_id FROM t_nsp WHERE idle_seq <= (SELECT horizon_seq FROM t_meta) ORDER BY idle_seq LIMIT :n);
 
 -- name: dedup_forget
 -- in: limit_ms n; no columns

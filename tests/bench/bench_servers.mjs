@@ -28,7 +28,8 @@ let patienceMs = isQuick ? 0 : 180_000; // how long to wait for them, in all
 
 const echo = (...args) => ['--mode', 'echo', ...args];
 const broadcast = (n, window) => ['--mode', 'broadcast', '--conns', n, '--window', window];
-const idle = (n, transport) => ['--mode', 'connect', '--conns', n, '--transport', transport, '--hold', 3];
+const idle = (n, transport) =>
+  ['--mode', 'connect', '--conns', n, '--transport', transport, '--hold', 3];
 const atLeast = (ratio) => ({ text: `>= ${ratio}x`, isOk: (row) => row.ratio >= ratio });
 const atMost = (bytes) => ({ text: `<= ${bytes}`, isOk: (row) => row.siolite.value <= bytes });
 
@@ -166,6 +167,10 @@ async function isQuiet() {
   }
 }
 
+function fail(name, kind, { bad, errors }) {
+  throw new Error(`${kind.id}, ${name}: ${bad} messages or answers were wrong: ${errors.first}`);
+}
+
 async function once(name, kind) {
   const c = await startContestant(name);
   try {
@@ -176,7 +181,7 @@ async function once(name, kind) {
     const result = JSON.parse(await run(command));
     c.check();
     result.isNoisy = !wasQuiet || (await othersShare()) >= BUSY;
-    if (result.bad > 0) throw new Error(`${kind.id}, ${name}: ${result.bad} bad: ${result.errors.first}`);
+    if (result.bad > 0) fail(name, kind, result);
     return result;
   } finally {
     await c.stop();
@@ -228,8 +233,11 @@ async function measure(kind) {
 // bench_store prints "broadcast n=100 148000 rows/s …".
 async function measureStore() {
   const text = await run([tool('bench_store'), out, 1], SERVER_CORE);
-  return [...text.matchAll(/^broadcast +n=(\d+) +(\d+) rows\/s.*cpu ([\d.]+)/gm)].map(([, n, value, cpu]) => ({
-    n: Number(n), rows_per_s: Number(value), cpu_us: Number(cpu),
+  const lines = text.matchAll(/^broadcast +n=(\d+) +(\d+) rows\/s.*cpu ([\d.]+)/gm);
+  return [...lines].map(([, n, value, cpu]) => ({
+    n: Number(n),
+    rows_per_s: Number(value),
+    cpu_us: Number(cpu),
   }));
 }
 
@@ -249,31 +257,64 @@ async function measureDelivery(n, perSecond) {
 
 const count = (v) => (v >= 9999.5 ? `${(v / 1000).toFixed(v >= 99_950 ? 0 : 1)}k` : v.toFixed(0));
 const ms = (us) => (us >= 99_950 ? (us / 1000).toFixed(0) : (us / 1000).toPrecision(2));
-const columns = [34, 9, 6, 12, 7];
-const cells = (list) => list.map((cell, i) => (i === 0 ? cell.padEnd(columns[0]) : cell.padStart(columns[(i - 1) % 4 + 1]))).join('');
+const TITLE = 34;
+const columns = [9, 6, 12, 7]; // of one contestant
+const cells = (title, list) =>
+  title.padEnd(TITLE) + list.map((cell, i) => cell.padStart(columns[i % 4])).join('');
 
 function figures(s, unit) {
-  return [count(s.value) + (s.isNoisy ? '*' : ' '), `${(50 * s.spread).toFixed(0)}%`,
-    s.p50 > 0 ? `${ms(s.p50)}/${ms(s.p99)}` : unit, s.cpu > 0 ? s.cpu.toFixed(1) : ''];
+  return [
+    count(s.value) + (s.isNoisy ? '*' : ' '),
+    `${(50 * s.spread).toFixed(0)}%`,
+    s.p50 > 0 ? `${ms(s.p50)}/${ms(s.p99)}` : unit,
+    s.cpu > 0 ? s.cpu.toFixed(1) : '',
+  ];
 }
 
 function print(row) {
-  const mark = row.mark ? `  ${row.mark.text}: ${row.mark.isOk ? 'ok' : 'below'}` : '';
   const times = (v) => (Number.isFinite(v) ? `${v.toFixed(2)}x` : '').padStart(8);
-  console.log(cells([row.title, ...figures(row.siolite, row.unit), ...figures(row.reference, row.unit)]) +
-    times(row.ratio) + times(row.cpuRatio) + mark);
-  for (const [name, s] of Object.entries(row.limits)) console.log(cells([`  limit: ${name}`, ...figures(s, row.unit)]));
+  const mark = row.mark ? `  ${row.mark.text}: ${row.mark.isOk ? 'ok' : 'below'}` : '';
+  const both = [...figures(row.siolite, row.unit), ...figures(row.reference, row.unit)];
+  console.log(cells(row.title, both) + times(row.ratio) + times(row.cpuRatio) + mark);
+  for (const [name, s] of Object.entries(row.limits)) {
+    console.log(cells(`  limit: ${name}`, figures(s, row.unit)));
+  }
 }
 
 function printHead() {
-  const head = ['', '+-', 'p50/p99 ms', 'us'];
-  console.log(`${nRuns} run(s) of ${seconds} s, medians; +- half the spread; us: CPU a message; * others were busy`);
-  console.log('ratio: siolite to npm; by CPU: what npm needs for a message to what siolite needs, less noisy');
-  console.log(cells(['', 'siolite', ...head.slice(1), 'npm', ...head.slice(1)]) + 'ratio'.padStart(8) + 'by CPU'.padStart(8));
+  const head = ['+-', 'p50/p99 ms', 'us'];
+  console.log(`${nRuns} run(s) of ${seconds} s, medians; +-: half the spread; *: others were busy`);
+  console.log('us: CPU a message; ratio: siolite to npm; by CPU: the same from us, less noisy');
+  console.log(cells('', ['siolite', ...head, 'npm', ...head]) + '   ratio  by CPU');
+}
+
+function printStore(list) {
+  for (const { n, rows_per_s, cpu_us } of list) {
+    const title = `log rows, ${n} a commit`.padEnd(TITLE);
+    console.log(`${title}${count(rows_per_s).padStart(8)} /s, ${cpu_us} us CPU a row`);
+  }
+}
+
+function printDelivery(list) {
+  for (const { perSecond, insert: i, delivery: d } of list) {
+    const title = `INSERT to client, ${perSecond} a second`.padEnd(TITLE);
+    const transaction = `the transaction ${ms(i.p50)}/${ms(i.p99)}`;
+    console.log(`${title}${ms(d.p50)}/${ms(d.p99)} ms (p50/p99), of it ${transaction}`);
+  }
 }
 
 function versionOf(name) {
-  return JSON.parse(fs.readFileSync(path.join(root, 'build/npm/node_modules', name, 'package.json'), 'utf8')).version;
+  const file = path.join(root, 'build/npm/node_modules', name, 'package.json');
+  return JSON.parse(fs.readFileSync(file, 'utf8')).version;
+}
+
+function commit() {
+  try {
+    const args = ['describe', '--always', '--dirty'];
+    return execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
+  } catch {
+    return 'unknown'; // a tarball
+  }
 }
 
 async function main() {
@@ -283,12 +324,12 @@ async function main() {
     cores: os.cpus().length,
     node: process.version,
     socket_io: versionOf('socket.io'),
-    commit: execFileSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' }).trim(),
+    commit: commit(),
     nRuns,
     seconds,
     rows: [],
   };
-  if (os.cpus().length < 2) throw new Error('two cores are needed: one for the server, one for the generator');
+  if (report.cores < 2) throw new Error('two cores are needed: for the server and for the generator');
   printHead();
   for (const kind of cases.filter((c) => only.test(c.id) && (!isQuick || c.isQuick))) {
     const row = await measure(kind);
@@ -297,21 +338,16 @@ async function main() {
   }
   if (!isQuick && only.test('store')) {
     report.store = await measureStore();
-    for (const s of report.store) {
-      console.log(`log rows, ${s.n} a commit`.padEnd(columns[0]) + count(s.rows_per_s).padStart(8) + ` /s, ${s.cpu_us} us CPU`);
-    }
+    printStore(report.store);
   }
   if (!isQuick && only.test('delivery')) {
     report.delivery = [await measureDelivery(300, 100), await measureDelivery(2000, 1000)];
-    for (const d of report.delivery) {
-      const { insert: i, delivery: x } = d;
-      console.log(`INSERT to client, ${d.perSecond} a second`.padEnd(columns[0]) +
-        `${ms(x.p50)}/${ms(x.p99)} ms, of which the transaction ${ms(i.p50)}/${ms(i.p99)}`);
-    }
+    printDelivery(report.delivery);
   }
   const below = report.rows.filter((row) => row.mark && !row.mark.isOk).map((row) => row.id);
   console.log(below.length > 0 ? `below their marks: ${below.join(', ')}` : 'all marks are met');
-  const file = path.join(out, isQuick ? 'quick.json' : `${report.date.replace(/[:.]/g, '-')}.json`);
+  const name = isQuick ? 'quick.json' : `${report.date.replace(/[:.]/g, '-')}.json`;
+  const file = path.join(out, name);
   fs.writeFileSync(file, JSON.stringify(report, null, 1));
   if (!isQuick) fs.copyFileSync(file, path.join(out, 'latest.json'));
   console.log(path.relative(root, file));

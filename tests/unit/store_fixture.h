@@ -49,7 +49,6 @@ struct fx_outcome {
         char name[32], args[256];
     } jobs[8];
     size_t n_jobs;
-    bool is_stopped;
     int64_t last_seq;
     char error[256];
 };
@@ -63,7 +62,6 @@ fx_copy_outcome(void *arg, const struct store_result *r)
                              .lease = r->lease,
                              .n_sockets = r->n_new_sockets,
                              .n_jobs = r->n_jobs,
-                             .is_stopped = r->is_stopped,
                              .last_seq = r->last_seq};
     for (size_t i = 0; i < r->n_new_sockets && i < 8; i++)
         o->sockets[i] = r->new_socket_ids[i];

@@ -125,11 +125,9 @@ test_socket_ends_once(void **state)
     first = end(&t->a, id, false, "transport close");
     second = end(&t->b, id, false, "ping timeout");
     assert_int_equal(first.rc, RC_OK);
-    assert_false(first.is_stopped);
     assert_int_equal(second.rc, RC_OK);
-    assert_true(second.is_stopped); /* the handler's effects went with it */
-    assert_int_equal(second.last_seq, 0);
-    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_packet WHERE kind = 2", 1);
+    assert_int_equal(second.n_jobs, 0);
+    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_packet WHERE kind = 19", 1);
     FX_ASSERT_TEXT(&t->a,
                    "SELECT printf('%d %s %d %d %d', s.state, s.reason, s.gone_ms, "
                    "s.recovery_pid IS NULL, s.until_seq = "
@@ -166,7 +164,7 @@ test_socket_ends_once_with_one_job_that_knows_its_rooms(void **state)
 }
 
 static void
-test_what_follows_the_end_of_an_ended_socket_is_left_out(void **state)
+test_what_follows_the_end_of_an_ended_socket_is_done(void **state)
 {
     struct two *t = *state;
     int64_t id = fx_socket(&t->a, t->session, "one");
@@ -176,9 +174,9 @@ test_what_follows_the_end_of_an_ended_socket_is_left_out(void **state)
         store_unit_packet(
             u, (&(struct store_target){.to = STORE_TO_SESSION, .id = t->session}),
             fx_event("[\"left\"]"));
-        assert_int_equal(fx_run(&t->a, u).is_stopped, i == 1);
+        assert_int_equal(fx_run(&t->a, u).n_jobs, i == 0);
     }
-    FX_ASSERT_TEXT(&t->a, "SELECT group_concat(kind) FROM t_packet", "0,19,2");
+    FX_ASSERT_TEXT(&t->a, "SELECT group_concat(kind) FROM t_packet", "0,19,2,2");
 }
 
 static void
@@ -190,7 +188,7 @@ test_lost_socket_keeps_what_recovery_needs(void **state)
     FX_ASSERT_TEXT(&t->a,
                    "SELECT printf('%d %s %s', state, recovery_pid, reason) FROM t_socket",
                    "1 pid-one transport close");
-    assert_true(end(&t->b, id, false, "late").is_stopped);
+    assert_int_equal(end(&t->b, id, false, "late").n_jobs, 0);
 }
 
 static void
@@ -239,7 +237,7 @@ main(void)
         T(test_unit_may_use_the_sockets_that_it_makes),
         T(test_socket_ends_once),
         T(test_socket_ends_once_with_one_job_that_knows_its_rooms),
-        T(test_what_follows_the_end_of_an_ended_socket_is_left_out),
+        T(test_what_follows_the_end_of_an_ended_socket_is_done),
         T(test_lost_socket_keeps_what_recovery_needs),
         T(test_data_and_user_are_kept_in_the_row),
         T(test_public_id_that_exists_fails_the_unit_alone),

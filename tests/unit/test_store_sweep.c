@@ -193,6 +193,9 @@ test_closed_session_goes_after_a_minute_with_its_last_socket(void **state)
                    "WHERE eio_sid = 'others') "
                    "WHERE until_seq > 100");
     forget(t, FX_NOW_MS + 60000, 10);
+    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_session", 2); /* its handlers wait */
+    fx_exec(&t->a, "DELETE FROM t_job WHERE name = 'disconnect'");
+    forget(t, FX_NOW_MS + 60000, 10);
     FX_ASSERT_TEXT(&t->a, "SELECT group_concat(eio_sid) FROM t_session", "others");
     FX_ASSERT_TEXT(
         &t->a,
@@ -228,6 +231,59 @@ test_empty_room_goes_when_the_log_is_younger(void **state)
     fx_exec(&t->a, "UPDATE t_meta SET horizon_seq = horizon_seq + 1");
     forget(t, FX_NOW_MS, 10);
     FX_ASSERT_TEXT(&t->a, "SELECT group_concat(name) FROM t_room", "kept");
+}
+
+/* A socket comes and goes. */
+static void
+leave_nsp(struct two *t, const char *name)
+{
+    int64_t session = fx_session(&t->a, name, false);
+    end(t, fx_socket_in(&t->a, session, name, name), false);
+}
+
+static void
+move_horizon(struct two *t)
+{
+    fx_exec(&t->a, "UPDATE t_meta SET horizon_seq = (SELECT max(seq) FROM t_packet)");
+}
+
+#define NSPS "SELECT group_concat(name) FROM (SELECT name FROM t_nsp ORDER BY name)"
+
+static void
+test_dynamic_namespace_goes_after_its_last_socket(void **state)
+{
+    struct two *t = *state;
+    int64_t session = fx_session(&t->a, "sid", false);
+    t->fx.cfg.is_cleanup_nsp = true;
+    fx_exec(&t->a, "INSERT INTO t_nsp (name, is_static) VALUES ('/static', 1)");
+    leave_nsp(t, "/static");
+    leave_nsp(t, "/left");
+    leave_nsp(t, "/used");
+    (void)fx_socket_in(&t->a, session, "used again", "/used");
+    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_nsp WHERE idle_seq IS NOT NULL", 2);
+    forget(t, FX_NOW_MS, 10);
+    FX_ASSERT_TEXT(&t->a, NSPS, "/,/left,/static,/used"); /* the log names it */
+    move_horizon(t);
+    forget(t, FX_NOW_MS, 10);
+    FX_ASSERT_TEXT(&t->a, NSPS, "/,/left,/static,/used"); /* a gone socket does */
+    FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_nsp WHERE idle_seq IS NOT NULL", 1);
+    fx_exec(&t->a, "DELETE FROM t_socket WHERE state = 2");
+    move_horizon(t);
+    forget(t, FX_NOW_MS, 10);
+    FX_ASSERT_TEXT(&t->a, NSPS, "/,/static,/used");
+    (void)fx_socket_in(&t->a, session, "again", "/left");
+    FX_ASSERT_INT(&t->a, "SELECT max(nsp_id) = 5 FROM t_nsp", 1); /* ids are not reused */
+}
+
+static void
+test_dynamic_namespace_stays_without_cleanup_nsp(void **state)
+{
+    struct two *t = *state;
+    leave_nsp(t, "/left");
+    fx_exec(&t->a, "DELETE FROM t_socket");
+    move_horizon(t);
+    forget(t, FX_NOW_MS, 10);
+    FX_ASSERT_TEXT(&t->a, NSPS, "/,/left");
 }
 
 static void
@@ -285,6 +341,8 @@ main(void)
         T(test_closed_session_goes_after_a_minute_with_its_last_socket),
         T(test_open_session_is_never_forgotten),
         T(test_empty_room_goes_when_the_log_is_younger),
+        T(test_dynamic_namespace_goes_after_its_last_socket),
+        T(test_dynamic_namespace_stays_without_cleanup_nsp),
         T(test_used_keys_are_remembered_for_an_hour),
         T(test_question_that_nobody_can_answer_any_more_is_dropped),
     };
