@@ -121,8 +121,9 @@ run(struct app_call *c, app_fn *fn, const char *what)
     while (w->n_direct > n_direct)
         store_packet_unref(w->direct[--w->n_direct].p);
     w->close_reason = close_reason;
-    if (c->error ==
-        RC_BUSY) { /* the WAL-index is being written: the unit is tried again */
+    if (c->k != NULL)
+        c->k->is_gone = was_gone;
+    if (c->error == RC_BUSY) { /* the WAL-index is being written: it is tried again */
         w->is_busy = true;
         return;
     }

@@ -436,11 +436,9 @@ on_claimed(void *arg, const struct store_result *r)
 static bool
 has_twin(const struct engine_http *h)
 {
-    for (const struct engine_http *o = h->e->https; o != NULL; o = o->next)
-        if (o != h && o->answer != NULL && o->sub.is_in &&
-            o->sub.session_id == h->sub.session_id)
-            return true;
-    return false;
+    struct sub *o = map_find(&h->e->adapter.sessions, h->sub.session_id);
+    return o != NULL && o != &h->sub && o->ops == &poll_ops &&
+           http_of_sub(o)->answer != NULL;
 }
 
 static void

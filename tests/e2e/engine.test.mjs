@@ -659,7 +659,7 @@ describe('closing over polling', { concurrency: 8 }, () => {
         await poll.sent;
         await pause(50);
         poll.abort();
-        await pause(50); // until the web server has told
+        await pause(150 * slowness); // until the web server has told
         await session.send(`42["echo",${i}]`);
         assert.deepEqual(await session.receive(), [`42["echo",${i}]`]);
       }
