@@ -4,7 +4,8 @@
  *
  * Invariants:
  * 1. The busy handler sleeps shortly and gives up at the connection's deadline; only the
- * write and the checkpoint connection ever wait. The reader, on the loop, never does.
+ * write and the checkpoint connection ever wait. The reader, on the loop, never does (but
+ * while it is opened).
  * 2. Nobody checkpoints inside a commit but the short-lived programs (CGI, command line):
  * the others have a thread for it.
  *
@@ -123,7 +124,9 @@ conn_open(struct store_conn *c, const char *file, enum conn_role role,
     if (role == CONN_READ)
         buf_append_z(&sql, "PRAGMA query_only = ON;");
     buf_append_c(&sql, 0);
-    rc = conn_exec(c, sql.p, err);
+    atomic_store(&c->wait_until_us, clock_now_us() + OPEN_WAIT_US);
+    rc = conn_exec(c, sql.p, err); /* reads the schema: an outsider may have it locked */
+    atomic_store(&c->wait_until_us, 0);
 out:
     buf_fini(&sql);
     if (rc != RC_OK)

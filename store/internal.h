@@ -18,6 +18,8 @@
 #include "store_statements.h" /* generated: enum store_stmt { STORE_STMT_session_create, …, STORE_STMT_COUNT }; and for
                                  each parameter of each statement its index: STORE_PARAM_session_create_eio_sid */
 
+enum { OPEN_WAIT_US = 30 * 1000000 }; /* for a busy database, while it is opened */
+
 struct store_conn {
     sqlite3 *db;
     sqlite3_stmt *stmts[STORE_STMT_COUNT];

@@ -27,8 +27,6 @@
 #include "core/base/log.h"
 #include "store_schema.h"
 
-enum { OPEN_WAIT_US = 30 * 1000000 };
-
 /* In a folder that is shared with a group the file must be, too, whatever the umask. */
 static bool
 is_shared_folder(const char *database)

@@ -292,21 +292,31 @@ on_ring_row(void *arg, struct store_packet *p)
     ring_append(arg, p);
 }
 
-/* So that polls that come back after a restart find what they missed without SQL. */
+static int64_t
+smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* So that polls that come back after a restart find what they missed without SQL. The
+ * ring never reaches below the horizon; a CGI request has no use for one. */
 static void
 load_ring(struct engine *e)
 {
-    int64_t to = store_last_seq(e->store), from = to - e->cfg->ring_rows, horizon, last;
-    if (store_read_horizon(e->store, &horizon) != RC_OK)
+    const struct cfg *cfg = e->cfg;
+    int64_t n_rows = smaller(cfg->ring_rows, cfg->log_rows_max);
+    int64_t n_bytes = smaller(cfg->ring_bytes, cfg->log_bytes_max);
+    int64_t to = store_last_seq(e->store), from = to - n_rows, horizon, last;
+    if (e->front == ENGINE_CGI || store_read_horizon(e->store, &horizon) != RC_OK)
         horizon = to;
     if (from < horizon)
         from = horizon;
-    ring_init(&e->ring, (size_t)e->cfg->ring_rows, (size_t)e->cfg->ring_bytes, from);
+    ring_init(&e->ring, (size_t)n_rows, (size_t)n_bytes, from);
     enum rc rc = RC_OK; /* a read takes no more bytes than a loop turn can */
     for (; from < to && rc == RC_OK; from = last) {
         last = to;
-        rc = store_read_log(e->store, from, to, (size_t)e->cfg->ring_rows, on_ring_row,
-                            &e->ring, &last);
+        rc = store_read_log(e->store, from, to, (size_t)n_rows, on_ring_row, &e->ring,
+                            &last);
     }
     if (rc != RC_OK)
         ring_reset(&e->ring, to);

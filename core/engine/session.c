@@ -282,8 +282,13 @@ session_replay(struct engine *e, const struct store_packet *connect, struct due 
     };
     add_interval(&r.l, (struct interval){connect->socket_id,
                                          store_key(STORE_TO_NSP, connect->nsp_id), 0, 0});
-    enum rc rc = store_read_members(e->store, connect->to_id, connect->arg_id,
-                                    on_replay_member, &r);
+    struct store_socket k;
+    enum rc rc = store_read_socket(e->store, connect->socket_id, &k);
+    if (rc == RC_OK && k.session_id != connect->to_id)
+        rc = RC_NOTFOUND; /* recovered again meanwhile: never a partial replay */
+    if (rc == RC_OK)
+        rc = store_read_members(e->store, connect->to_id, connect->arg_id,
+                                on_replay_member, &r);
     if (rc == RC_OK)
         rc = catch_up(&r.l, connect->seq - 1);
     free(r.l.intervals);
