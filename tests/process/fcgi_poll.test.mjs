@@ -39,12 +39,34 @@ test('a poll waits, and is woken by a packet', async () => {
   await c.ended();
 });
 
+// EIO-POLL-ABORT
 test('a web server that closes the connection of a poll ends the session', async () => {
   const id = await connected();
   const c = await poll(server, id);
   await server.parked(1);
   c.close();
   await isGone(id);
+});
+
+// EIO-POLL-ABORT: lenient, nothing was sent, so the next poll gets what comes.
+test('with aborted_poll=lenient a poll that is cut off costs nothing', async () => {
+  const own = await Responder.start({ set: { aborted_poll: 'lenient' } });
+  try {
+    const id = await handshake(own);
+    await post(own, id, '40');
+    assert.match((await own.fetch({ uri: engineUri(`&sid=${id}`) })).body, /^40/);
+    for (let i = 0; i < 10; i++) {
+      const c = await poll(own, id);
+      await own.parked(1);
+      c.close();
+      await own.parked(0);
+      assert.equal((await post(own, id, `40/nowhere${i},`)).body, 'ok');
+      const answer = await own.fetch({ uri: engineUri(`&sid=${id}`) });
+      assert.match(answer.body, new RegExp(`^44/nowhere${i},`));
+    }
+  } finally {
+    await own.stop();
+  }
 });
 
 test('ABORT_REQUEST ends the session, and is answered', async () => {
