@@ -26,6 +26,7 @@
 #include "core/base/log.h"
 #include "fcgi/cgi.h"
 #include "fcgi/conn.h"
+#include "fcgi/host.h"
 #include "fcgi/listen.h"
 
 enum { EXIT_USAGE = 2 };
@@ -33,9 +34,6 @@ enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_FINISH, PHASE_END };
 
 static const size_t FDS_RESERVED = 64; /* for the database, the log, the application */
 static const uint64_t DRAIN_MS = 10000;
-/* Where one request occupies a process (CGI, mod_fcgid) a poll is kept for so long only,
- * unless `hold` says more. */
-static const int64_t SHORT_HOLD_MS = 1000;
 static const int64_t MOD_FCGID_PAYLOAD_BYTES =
     100000; /* it refuses bodies of more than 131072 */
 
@@ -221,11 +219,13 @@ start_cgi(void)
 
 /* What the configuration leaves to us. */
 static void
-adapt_to_host(bool is_cgi)
+adapt_to_host(struct engine_options *o, bool is_cgi)
 {
     bool is_mod_fcgid = process.socket.is_mod_fcgid;
-    if ((is_cgi || is_mod_fcgid) && process.cfg.hold_ms < 0)
-        process.cfg.hold_ms = SHORT_HOLD_MS;
+    o->is_single = is_cgi || is_mod_fcgid;
+    if (o->is_single)
+        o->n_held_max = process.cfg.n_held_max >= 0 ? (size_t)process.cfg.n_held_max
+                                                    : fcgi_host_n_held_max();
     if (is_mod_fcgid && process.cfg.max_payload_bytes > MOD_FCGID_PAYLOAD_BYTES)
         process.cfg.max_payload_bytes = MOD_FCGID_PAYLOAD_BYTES;
 }
@@ -250,10 +250,13 @@ start(size_t n_conns_max)
         status = EXIT_USAGE;
         goto out;
     }
-    adapt_to_host(is_cgi);
+    adapt_to_host(&o, is_cgi);
     if (is_cgi)
         o.front = ENGINE_CGI;
-    address = str_dup(is_cgi ? STR("cgi") : buf_str(&process.socket.address));
+    /* The store counts by these names (read_single_processes). */
+    address = str_dup(is_cgi                        ? STR("cgi")
+                      : process.socket.is_mod_fcgid ? STR("mod_fcgid")
+                                                    : buf_str(&process.socket.address));
     o.address = address;
     watch_signals();
     if (engine_open(&process.engine, &o, &err) != RC_OK)

@@ -534,6 +534,15 @@ store_read_processes(struct store *st, store_id_fn *fn, void *arg)
 }
 
 enum rc
+store_read_single_processes(struct store *st, store_id_fn *fn, void *arg)
+{
+    struct store_conn *c;
+    enum rc rc = enter(st, &c);
+    return rc == RC_OK ? each_id(conn_stmt(c, STORE_STMT_read_single_processes), fn, arg)
+                       : rc;
+}
+
+enum rc
 store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *out)
 {
     struct store_conn *c;

@@ -107,6 +107,10 @@ MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, siz
                                            store_id_fn *fn, void *arg);
 MUST_CHECK enum rc store_read_processes(struct store *st, store_id_fn *fn,
                                         void *arg); /* all rows, this process too */
+/* The processes that serve one request at a time (CGI, mod_fcgid) and are occupied; also
+ * this one, and perhaps some that died. */
+MUST_CHECK enum rc
+store_read_single_processes(struct store *st, store_id_fn *fn, void *arg);
 /* Is a job due that nobody alive owns? */
 MUST_CHECK enum rc store_read_has_stray_jobs(struct store *st, int64_t now_ms, bool *out);
 /* Namespaces ensured at start, before the loop runs (may wait for the lock). */

@@ -33,6 +33,7 @@ struct cfg {
     int64_t max_payload_bytes; /* a POST body, a WebSocket message */
     int64_t n_attachments_max;
     int64_t hold_ms;                     /* -1 = auto */
+    int64_t n_held_max;                  /* -1 = auto */
     int64_t max_queue_bytes;             /* what may wait for one WebSocket */
     int64_t ring_rows, ring_bytes;       /* the newest rows kept in memory */
     int64_t log_rows_max, log_bytes_max; /* hard cap of the log; who is below it ends */

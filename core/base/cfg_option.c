@@ -66,6 +66,10 @@ const struct cfg_option CFG_OPTIONS[] = {
      "the most binary attachments of one packet"},
     {"hold", CFG_T_TIME, AT(hold_ms), "auto", 0, 25 * S, AUTO,
      "how long a poll with nothing to send is held; auto: what the web server permits"},
+    {"max_held", CFG_T_COUNT, AT(n_held_max), "auto", 0, 100000, AUTO,
+     "how many polls are held at a time with hold=auto where each occupies a process "
+     "(CGI, "
+     "mod_fcgid); auto: a quarter of the processes that the host permits, 12 at most"},
     {"max_queue", CFG_T_SIZE, AT(max_queue_bytes), "8M", 64 * KB, GB, NULL,
      "what may wait for one slow WebSocket client before it is closed"},
     {"synchronous", CFG_T_CHOICE, AT(synchronous), "normal", 0, 0, SYNCHRONOUS,

@@ -332,6 +332,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     struct engine *e = xcalloc(1, sizeof *e);
     e->cfg = o->cfg;
     e->front = o->front;
+    e->is_single = o->is_single;
+    e->n_held_max = o->n_held_max;
     e->ws = o->ws;
     e->loop = o->loop;
     e->later_end = &e->later;

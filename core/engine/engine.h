@@ -45,6 +45,10 @@ struct engine_options {
     const struct cfg *cfg; /* borrowed for life */
     enum engine_front front;
     const char *address; /* where this process listens, for the view `process` */
+    /* This process serves one request at a time, so that a held poll occupies it (CGI,
+     * mod_fcgid): with hold=auto, so many such processes may hold one. */
+    bool is_single;
+    size_t n_held_max;
     const struct engine_ws_ops *ws; /* sidecar only, else NULL */
 };
 

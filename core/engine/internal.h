@@ -53,6 +53,8 @@ struct due {                 /* rows, in order */
 struct engine {
     const struct cfg *cfg;
     enum engine_front front;
+    bool is_single; /* engine_options */
+    size_t n_held_max;
     const struct engine_ws_ops *ws;
     struct store *store;
     struct app app;
@@ -172,6 +174,7 @@ struct engine_http {
         has_replay; /* `due` has rows that a recovered socket missed: it goes out whole */
     struct timer timer;
     int64_t parked_ms; /* when it came */
+    int64_t hold_ms;   /* how long it is held if nothing happens */
     struct later later;
     int n_tries;
 };
@@ -185,6 +188,10 @@ void poll_begin(struct engine_http *h);
 void poll_gone(struct engine_http *h);
 void poll_drain(struct engine_http *h);
 void post_body(struct engine_http *h, struct str body, bool is_too_big);
+
+/* ---- hold.c ---- */
+/* How long a poll is held that comes now; between store_read_begin() and _end(). */
+int64_t hold_choose(const struct engine *e);
 
 /* ---- origin.c: CORS and foreign origins (socketio.md 1.4) ---- */
 /* Appends the answer's headers for this request; false: a foreign origin is refused

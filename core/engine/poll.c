@@ -27,7 +27,6 @@
 #include "core/sio/json.h"
 
 #define UPGRADE_NOOP_MS 100
-#define HOLD_MAX_MS 25000
 #define RETRY_MS 1000
 #define TRIES_MAX 10000 /* one a ms */
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
@@ -332,9 +331,7 @@ static int64_t
 wake_ms(const struct engine_http *h)
 {
     const struct store_session *s = &h->session;
-    /* EIO-POLL-HOLD */
-    int64_t hold_ms = h->e->cfg->hold_ms >= 0 ? h->e->cfg->hold_ms : HOLD_MAX_MS;
-    int64_t due_ms = h->parked_ms + (hold_ms < HOLD_MAX_MS ? hold_ms : HOLD_MAX_MS);
+    int64_t due_ms = h->parked_ms + h->hold_ms; /* EIO-POLL-HOLD */
     if (s->upgrade_id != 0 && h->parked_ms + UPGRADE_NOOP_MS < due_ms)
         due_ms = h->parked_ms + UPGRADE_NOOP_MS;
     if (!s->is_pinged && s->protocol != 3 && s->ping_ms < due_ms)
@@ -456,7 +453,7 @@ claim(struct engine_http *h, int64_t dead_id)
         return;
     }
     h->is_ping = !s->is_pinged && s->protocol != 3 && clock_now_ms() >= s->ping_ms;
-    if (h->due.n > 0 || h->is_ping) {
+    if (h->due.n > 0 || h->is_ping || h->hold_ms == 0) {
         int64_t cursor = cut(h);
         h->state = HTTP_ANSWERING;
         adapter_leave(&h->e->adapter, &h->sub);
@@ -591,6 +588,7 @@ poll_try(struct engine_http *h)
             return;
         }
     }
+    h->hold_ms = hold_choose(e);
     store_read_end(e->store);
     if (rc == RC_NOTFOUND || (is_closed && is_told)) {
         http_answer_error(h, EIO_E_SID_UNKNOWN); /* EIO-SID */

@@ -92,6 +92,12 @@ SELECT session_id FROM t_lease WHERE state = 0 AND due_ms <= :now_ms ORDER BY du
 -- out: process_id; all rows
 SELECT process_id FROM t_process ORDER BY process_id;
 
+-- name: read_single_processes
+-- scan: t_process has some ten rows
+-- out: process_id; the processes that serve one request at a time and are occupied: CGI by any request, mod_fcgid by a poll
+SELECT p.process_id FROM t_process p WHERE p.front = 'cgi'
+    OR (p.address = 'mod_fcgid' AND EXISTS (SELECT 1 FROM t_lease l WHERE l.owner_id = p.process_id));
+
 -- name: read_has_stray_jobs
 -- in: now_ms; out: 0 or 1; one row. As jobs_claim.
 SELECT EXISTS (SELECT 1 FROM t_job j WHERE j.due_ms <= :now_ms AND (j.owner_id IS NULL

@@ -139,7 +139,7 @@ before(async () => {
   server = await startServer({ app, set: { database, ping_interval: '10s', ping_timeout: '5s' } });
   server.db = database;
   const sites = {
-    auto: install('auto', server.settings),
+    auto: install('auto', { ...server.settings, max_held: 2 }),
     hold: install('hold', { ...server.settings, hold: `${HOLD_MS}ms` }),
   };
   for (const [hold, site] of Object.entries(sites)) {
@@ -201,13 +201,30 @@ for (const name of ['lighttpd', 'apache']) {
     });
 
     // EIO-POLL-HOLD
-    it('hold = auto: a poll with nothing to send is held for about a second', async () => {
-      const session = await Polling.connect(url());
-      const from = performance.now();
-      assert.equal((await session.poll()).body, '6');
-      const ms = performance.now() - from;
-      assert.ok(ms > 900 && ms < 2500 * slowness, `held for ${ms} ms`);
-      await session.post('1');
+    it('hold = auto: the more processes are occupied, the shorter a poll is held', async () => {
+      await noneLeft();
+      const sessions = [];
+      for (let i = 0; i < 3; i++) sessions.push(await Polling.connect(url()));
+      await noneLeft();
+      const timed = async (session) => {
+        const from = performance.now();
+        return { body: (await session.poll()).body, ms: performance.now() - from };
+      };
+      const occupied = (n) => until(`${n} polls to be held`, async () => (await server.value(
+        "SELECT count(*) FROM session s JOIN process p USING (process_id) WHERE p.front = 'cgi' AND s.state = 'open'")) === n);
+      const long = timed(sessions[0]); // nobody else: until the ping
+      await occupied(1);
+      const second = timed(sessions[1]); // as many as may be held for long: a second
+      await occupied(2);
+      const none = await timed(sessions[2]); // max_held are: at once
+      assert.equal(none.body, '6');
+      const short = await second;
+      assert.equal(short.body, '6');
+      assert.ok(short.ms > 900 && short.ms < 2500 * slowness, `the second was held for ${short.ms} ms`);
+      assert.ok(none.ms < short.ms, `the third was held for ${none.ms} ms`);
+      await server.sql(`INSERT INTO emit (room, event) VALUES ('${sessions[0].sioId}', 'now')`);
+      assert.equal((await long).body, '42["now"]');
+      await Promise.all(sessions.map((session) => session.post('1')));
     });
 
     it(`hold = ${HOLD_MS / 1000}s: that is how long it is held`, async () => {

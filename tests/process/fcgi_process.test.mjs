@@ -120,14 +120,23 @@ test('descriptor 3 is not for this process if LISTEN_PID names another one', asy
   assert.equal(code, 2);
 });
 
-test('under mod_fcgid a poll does not occupy the process for long', async (t) => {
+// EIO-POLL-HOLD
+test('under mod_fcgid a poll occupies the process only as long as few others are', async (t) => {
   const target = path.join(folder(t), '6026.0');
-  await using({ target, wrap: ['perl', '-e', activate, target, 0] }, async (server) => {
+  await using({ target, set: { max_held: 2 }, wrap: ['perl', '-e', activate, target, 0] }, async (server) => {
     const first = await server.fetch({ uri: engineUri('') });
     const { sid: id, maxPayload } = JSON.parse(first.body.slice(1));
     assert.equal(maxPayload, 100000);
-    const c = await poll(server, id);
-    assert.equal((await c.answer()).body, '6');
+    const held = await poll(server, id);
+    await server.parked(1);
+    const next = path.join(folder(t), '6026.1');
+    await using({ target: next, set: { database: server.db, max_held: 1 }, wrap: ['perl', '-e', activate, next, 0] }, async (other) => {
+      const c = await poll(other, await handshake(other));
+      assert.equal((await c.answer()).body, '6', 'the other process is occupied: not held');
+      assert.equal(await server.sql("SELECT count(*) FROM process WHERE address = 'mod_fcgid'"), '2');
+    });
+    await server.signal('SIGTERM');
+    assert.equal((await held.answer()).body, '6');
   });
 });
 
