@@ -118,7 +118,7 @@ $(GEN)/store_statements.h: schema/statements.awk $(sort $(wildcard schema/statem
 	$(Q)mkdir -p $(@D)
 	$(Q)awk -f $< $(filter %.sql,$^) >$@.new && mv $@.new $@
 $(GEN)/store_schema.h: schema/schema.awk $(sort $(wildcard schema/migrations/*.sql)) \
-                       $(wildcard schema/views.sql schema/migrations)
+                       $(sort $(wildcard schema/views/*.sql)) $(wildcard schema/migrations schema/views)
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)awk -f $< $(filter %.sql,$^) >$@.new && mv $@.new $@

@@ -1,11 +1,13 @@
-# Embeds the schema: schema/migrations/NNNN_slug.sql in their order, then schema/views.sql.
+# Embeds the schema: schema/migrations/NNNN_slug.sql in their order, then schema/views/*.sql.
 #
-#   awk -f schema/schema.awk schema/migrations/*.sql schema/views.sql > store_schema.h
+#   awk -f schema/schema.awk schema/migrations/*.sql schema/views/*.sql > store_schema.h
 #
 # store_migrations[] has one element a migration; its version is the NNNN of the name, and they
-# count up from 1 without a hole. store_views_sql is run after each migration run: it must
-# drop what it creates first (DROP VIEW IF EXISTS), so a change of the views needs a new
-# migration, if only an empty one.
+# count up from 1 without a hole. store_views_sql, the files of schema/views/ one after the
+# other, is run after each migration run: a file must drop what it creates first (DROP VIEW IF
+# EXISTS), so a change of the views needs a new migration, if only an empty one. SQLite looks up
+# the names in a view or trigger when it is used, so the order of the files means nothing; but a
+# trigger stands in the file of its view.
 #
 # SPDX-License-Identifier: MIT
 
@@ -27,7 +29,7 @@ FNR == 1 {
     name = FILENAME
     sub(/^.*\//, "", name)
     sub(/\.sql$/, "", name)
-    is_views = name == "views"
+    is_views = FILENAME ~ /(^|\/)views\/[^\/]*$/
     if (!is_views) {
         if (name !~ /^[0-9][0-9][0-9][0-9]_[a-z0-9_]+$/)
             fail("a migration is named NNNN_slug.sql")

@@ -3,7 +3,7 @@
 -- Durable: t_meta t_app_version t_nsp t_room t_session t_lease t_partial t_socket t_member t_packet t_ask t_answer t_job
 -- t_dedup. Derived (may be emptied while nothing runs, rebuilds itself): t_process.
 --
--- One rule carries the rest: a control row does its work in the statement that appends it (view t_control in views.sql).
+-- One rule carries the rest: a control row does its work in the statement that appends it (view t_control in views/private.sql).
 -- Whoever appends a `join` has also opened the membership, with since_seq = seq of that row. Nothing else may write
 -- t_member or end a socket.
 --

@@ -76,7 +76,9 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
     for (const { sql, output } of blocks) {
       if (/^SELECT/i.test(sql)) assert.ok(output, `the output of: ${sql}`);
     }
-    const views = [...fs.readFileSync(path.join(root, 'schema/views.sql'), 'utf8').matchAll(/^CREATE VIEW (\w+)/gm)]
+    const folder = path.join(root, 'schema/views');
+    const text = fs.readdirSync(folder).map((file) => fs.readFileSync(path.join(folder, file), 'utf8')).join('');
+    const views = [...text.matchAll(/^CREATE VIEW (\w+)/gm)]
       .map((m) => m[1]).filter((name) => !name.startsWith('t_'));
     for (const view of views) assert.ok(blocks.some(({ sql }) => new RegExp(`\\b(FROM|JOIN|INTO) ${view}\\b`).test(sql)), `a statement with ${view}`);
   });

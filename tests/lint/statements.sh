@@ -8,8 +8,7 @@ dir=$1 # a scratch folder
 ls schema/statements/*.sql >/dev/null 2>&1 || exit 0
 
 migrations=$(find schema/migrations -name '*.sql' | sort)
-views=schema/views.sql
-[ -e $views ] || views=
+views=$(find schema/views -name '*.sql' | sort)
 # shellcheck disable=SC2086 # file names without spaces
 {
     echo ".bail on"

@@ -1,5 +1,5 @@
 /*
- * schema/views.sql: the administrator's interface, from a plain connection such as
+ * schema/views/: the administrator's interface, from a plain connection such as
  * sqlite3's or PHP's.
  *
  * SPDX-License-Identifier: MIT

@@ -1,0 +1,3 @@
+-- siolite: what applications need that are not C: asks that outlive their asker, and more.
+--
+-- SPDX-License-Identifier: MIT
