@@ -101,6 +101,10 @@ store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected,
 MUST_CHECK enum rc
 store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *out);
 
+/* Appends the view `metric` in the Prometheus text format. Counts what is there: some
+ * milliseconds where there are 100,000 sockets. */
+MUST_CHECK enum rc store_read_metrics(struct store *st, struct buf *out);
+
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
 MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n,

@@ -216,6 +216,11 @@ void store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason
  */
 void store_unit_forget(struct store_unit *u, int64_t now_ms, size_t n);
 
+/* ---- counters ---- */
+/* Adds to a counter of the view `metric` (docs/metrics.md); labels: 'a="b"', or none. */
+void
+store_unit_count(struct store_unit *u, struct str name, struct str labels, int64_t n);
+
 /* ---- application SQL ---- */
 enum store_value_type { STORE_NULL, STORE_INT, STORE_REAL, STORE_TEXT, STORE_BLOB };
 struct store_value {

@@ -53,6 +53,7 @@ struct cfg {
     bool is_recovery_skip_middleware;
     bool is_cleanup_nsp, is_serve_client;
     char *client_dir;    /* of the JavaScript client; "" = beside the program */
+    char *metrics_token; /* SECRET; space-separated */
     char *trusted_proxy; /* space-separated addresses */
     char *extra_headers; /* "Name: value\r\n" lines from header(NAME)= */
     int64_t n_nsp_max, n_rooms_max, n_pending_acks_max, event_name_bytes_max,

@@ -126,6 +126,9 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"client_dir", CFG_T_FILE, AT(client_dir), "", 0, 0, NULL,
      "the folder of these files, such as dist of the npm package socket.io-client; "
      "empty: share/siolite/client of the installation, or client beside the program"},
+    {"metrics_token", CFG_T_TEXT, AT(metrics_token), "", 0, 0, NULL,
+     "who sends it (Authorization: Bearer) may read metrics and health below the path; "
+     "several are separated by spaces; empty: nobody"},
     {"trusted_proxy", CFG_T_TEXT, AT(trusted_proxy), "", 0, 0, NULL,
      "addresses, separated by spaces, whose X-Forwarded-For is believed"},
     {"header(NAME)", CFG_T_HEADER, AT(extra_headers), "", 0, 0, NULL,

@@ -111,6 +111,7 @@ run(struct app_call *c, app_fn *fn, const char *what)
     int64_t start_us = clock_now_us();
     fn(c);
     int64_t took_us = clock_now_us() - start_us;
+    w->e->counts.n[COUNT_HANDLER_SLOW] += took_us > SLOW_US;
     if (took_us > SLOW_US)
         log_warn("app", "handler.slow", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name),
                  LOG_I("ms", took_us / 1000));
@@ -132,6 +133,7 @@ run(struct app_call *c, app_fn *fn, const char *what)
                  LOG_Z("nsp", c->nsp_name), LOG_Z("error", c->error_text));
         return;
     }
+    w->e->counts.n[COUNT_HANDLER_FAILED]++;
     log_error("app", "handler.failed", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name),
               LOG_Z("code", rc_text(c->error)), LOG_Z("error", c->error_text));
 }

@@ -77,6 +77,7 @@ accept_recovered(struct work *w, struct work_socket *k)
         .due_ms = w->due_ms,
     };
     w->changes_state = true;
+    w->e->counts.n[COUNT_RECOVERIES]++;
     store_unit_recover(work_unit(w), &step);
     buf_fini(&reply);
     k->socket_id = r->socket_id;

@@ -98,6 +98,8 @@ engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, vo
     struct pending *p = xmalloc(sizeof *p);
     *p = (struct pending){e, on_done, arg, clock_now_us()};
     e->n_units++;
+    if (e->front == ENGINE_CGI) /* it ends before a sweep would do it */
+        count_flush(&e->counts, u);
     store_unit_submit(e->store, u, on_unit, p);
 }
 

@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/base/rnd.h"
 #include "core/eio/payload.h"
+#include "core/engine/metrics.h"
 #include "core/engine/work.h"
 
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
@@ -66,6 +67,8 @@ http_answer(struct engine_http *h, int status, const char *type, struct str body
     };
     engine_answer_fn *answer = h->answer;
     void *arg = h->arg;
+    count_status(&h->e->counts, status);
+    h->e->counts.n[COUNT_BYTES_OUT] += (int64_t)body.len;
     if (answer != NULL)
         answer(arg, &a);
     buf_fini(&script);
@@ -321,6 +324,7 @@ answer_client_file(struct engine_http *h, const struct engine_request *r,
         e->client = client_files_load(e->cfg);
     if (!client_files_answer(e->client, e->cfg, r, headers, &a))
         return false;
+    count_status(&e->counts, a.status);
     h->answer(h->arg, &a);
     http_free(h);
     return true;
@@ -356,6 +360,8 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
         buf_append_z(&headers,
                      "X-XSS-Protection: 0\r\n"); /* its filter would refuse our answers */
     h->headers = str_dup(buf_str(&headers));
+    if (metrics_take(&h, r))
+        goto out;
     enum rc rc = eio_query_decode(r->query, &scratch, params, &n_params);
     eio_request_decode(params, rc == RC_OK ? n_params : 0, &h->request);
     if (h->request.has_jsonp && e->cfg->is_jsonp)
@@ -397,8 +403,11 @@ out:
 void
 engine_http_body(struct engine_http *h, struct str body, bool is_too_big)
 {
-    if (h->is_handshake) { /* also while draining: the next request finds another process
-                            */
+    if (h->is_health) {
+        metrics_health(h);
+    } else if (h->is_handshake) { /* also while draining: the next request finds another
+                                   * process
+                                   */
         handshake(h);
     } else if (h->is_post) {
         post_body(h, body, is_too_big);

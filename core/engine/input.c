@@ -52,6 +52,7 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
     case SIO_EVENT:
     case SIO_BINARY_EVENT: {
         struct call_event ev = {p->event, p->args, attachments, p->has_ack_id, p->ack_id};
+        w->e->counts.n[COUNT_EVENTS_IN]++;
         if (p->event.len > 0) /* a bare event has nothing to call (8.17) */
             call_event(w, k, &ev);
         return;
@@ -59,6 +60,7 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
     /* SIO-ACK-UNKNOWN */
     case SIO_ACK:
     case SIO_BINARY_ACK:
+        w->e->counts.n[COUNT_ACKS_IN]++;
         if (p->has_ack_id)
             store_unit_answer(work_unit(w), p->ack_id, k->socket_id, p->args,
                               attachments);
@@ -156,6 +158,7 @@ input_message(struct work *w, bool is_binary, struct str data)
     struct sio_packet p;
     if (w->close_reason != SIO_R_NONE)
         return;
+    w->e->counts.n[COUNT_BYTES_IN] += (int64_t)data.len;
     if (w->can_choose_parser)
         choose_parser(w, is_binary, data);
     if (w->parser == SIO_PARSER_MSGPACK) {

@@ -26,6 +26,7 @@
 
 #include "core/engine/adapter.h"
 #include "core/engine/client_file.h"
+#include "core/engine/count.h"
 #include "core/engine/engine.h"
 #include "core/engine/ring.h"
 #include "core/engine/throttle.h"
@@ -60,6 +61,7 @@ struct engine {
     struct app app;
     struct client_files *client; /* NULL: not served */
     struct throttle handshakes;
+    struct counts counts;
     struct adapter adapter;
     struct ring ring;
     struct timers timers;
@@ -163,7 +165,7 @@ struct engine_http {
     /* post */
     struct buf body; /* kept only while the store can't be read */
     bool is_octets, is_form, is_too_big;
-    bool is_handshake;
+    bool is_handshake, is_health;
     struct engine_handshake *handshake; /* owned, until the session is made */
     char *jsonp;                        /* digits, owned; NULL: no */
     /* poll */

@@ -117,6 +117,7 @@ run_disconnect(struct job *job, struct work *w, const json_t *args)
         rc = load_session(w);
     if (rc != RC_OK || k == NULL || job->is_bare)
         return rc;
+    w->e->counts.n_ends[sio_reason_find(str_of(reason ? reason : ""))]++;
     work_rooms_note(k, json_object_get(args, "rooms")); /* as it ended */
     call_disconnect(w, k, str_of(reason ? reason : ""));
     return RC_OK;

@@ -99,6 +99,7 @@ send_answer(struct engine_http *h)
     struct buf b;
     size_t n = 0;
     bool can_compress = false;
+    h->e->counts.n[COUNT_PACKETS_OUT] += (int64_t)h->due.n;
     if (needs_octets(h)) {
         send_octets(h);
         return;

@@ -83,6 +83,7 @@ on_round(struct timer *t)
         engine_nsps_forget(e);
     struct store_unit *u = store_unit_create();
     store_unit_forget(u, now_ms, SLICE);
+    count_flush(&e->counts, u);
     engine_submit(e, u, NULL, NULL);
 }
 

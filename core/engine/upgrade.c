@@ -71,6 +71,7 @@ ws_caught_up(struct engine_ws *w)
         w->due_ms = s.ping_ms + e->cfg->ping_timeout_ms;
         w->connect_due_ms = s.connect_due_ms;
         ws_arm(w);
+        w->e->counts.n[COUNT_UPGRADES]++;
         log_info("engine", "session.upgrade", LOG_I("session", w->sub.session_id));
     }
     due_clear(&due);

@@ -190,6 +190,7 @@ may_ask(struct app_call *c, const struct app_to *t)
 static void
 flag(struct store_packet *p, const struct app_to *t)
 {
+    t->c->w->e->counts.n[COUNT_EVENTS_OUT]++;
     p->is_volatile = (t->flags & APP_VOLATILE) != 0;
     p->is_local = (t->flags & APP_LOCAL) != 0;
     p->is_plain = (t->flags & APP_UNCOMPRESSED) != 0;

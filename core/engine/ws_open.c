@@ -91,6 +91,8 @@ engine_ws_check(struct engine *e, const struct engine_request *r, int *status,
         }
         free(text);
     }
+    if (rc != RC_OK)
+        count_status(&e->counts, *status);
     buf_fini(&q.scratch);
     return rc;
 }

@@ -18,8 +18,12 @@
 void
 ws_send_frames(struct engine_ws *w, struct frame *f)
 {
-    if (w->conn != NULL)
-        w->e->ws->send(w->conn, f);
+    if (w->conn == NULL)
+        return;
+    w->e->counts.n[COUNT_PACKETS_OUT]++;
+    for (const struct frame *part = f; part != NULL; part = part->next)
+        w->e->counts.n[COUNT_BYTES_OUT] += (int64_t)part->len;
+    w->e->ws->send(w->conn, f);
 }
 
 void
@@ -71,7 +75,7 @@ ws_event(struct sub *s, struct store_packet *p, struct frame *f)
         due_add(&w->held, p);
         return;
     }
-    w->e->ws->send(w->conn, f);
+    ws_send_frames(w, f);
     if (p->kind == STORE_CONNECT)
         w->connect_due_ms = 0;
     if (p->kind == STORE_CONNECT && w->protocol == 4)
