@@ -44,7 +44,7 @@ PKG_core/app := jansson
 PKG_core/engine := jansson libuv
 PKG_core/hook := jansson libcurl libuv
 PKG_fcgi := libuv zlib
-PKG_ws := libuv libwebsockets zlib
+PKG_ws := libuv libwebsockets openssl zlib
 PKG_tests/unit := cmocka jansson libuv sqlite3
 PKG_tests/fuzz := jansson libuv sqlite3
 PKG_tests/bench := libuv libwebsockets sqlite3 zlib
@@ -146,7 +146,7 @@ $(B)/siolite.cgi: $(B)/siolite.fcgi
 	$(Q)ln -sf siolite.fcgi $@
 $(B)/siolite-ws: $(WS_OBJ) $(LIB_OBJ) $(B)/sources
 	$(call say,LD,$@)
-	$(Q)$(call link,libwebsockets zlib)
+	$(Q)$(call link,libwebsockets openssl zlib)
 $(B)/siolite: $(call obj,$(CTL_SRC)) $(LIB_OBJ) $(B)/sources
 	$(call say,LD,$@)
 	$(Q)$(call link,libcurl)
@@ -175,7 +175,7 @@ $(B)/unit/test_fcgi_%: $(B)/obj/tests/unit/test_fcgi_%.o $(B)/lib-fcgi.a $(B)/li
 	$(Q)$(call link,cmocka zlib,-lfcgi)
 $(B)/unit/test_ws_%: $(B)/obj/tests/unit/test_ws_%.o $(B)/lib-ws.a $(B)/lib.a
 	$(call say,LD,$@)
-	$(Q)$(call link,cmocka libwebsockets zlib)
+	$(Q)$(call link,cmocka libwebsockets openssl zlib)
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	$(call say,LD,$@)
 	$(Q)$(call link,cmocka)

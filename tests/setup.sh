@@ -12,7 +12,7 @@ level=${1:-run}
 
 packages="gcc libc6-dev make pkg-config sqlite3 lighttpd curl ca-certificates
     libsqlite3-dev libuv1-dev libwebsockets-dev libwebsockets-evlib-uv libfcgi-dev
-    libjansson-dev libcurl4-openssl-dev zlib1g-dev"
+    libjansson-dev libcurl4-openssl-dev libssl-dev zlib1g-dev"
 case $level in
 run) ;;
 test | long)

@@ -267,6 +267,7 @@ decide(struct ws_handshakes *h, int fd, const char *peer, enum head_state state,
         answer(h, fd, peer, 503, TEXT_PLAIN, "", STR("shutting down"));
     } else {
         ws_request_set_remote(&h->request, str_of(peer), cfg->trusted_proxy);
+        h->request.engine.is_https |= h->is_https;
         upgrade(h, fd, peer);
     }
 }

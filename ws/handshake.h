@@ -20,6 +20,7 @@ struct ws_handshakes {
     struct ws_pending
         *first;      /* those whose head is not complete, or whose answer is on its way */
     uv_timer_t tick; /* runs while there are any */
+    bool is_https;   /* all connections come through ws_tls */
     char *head;      /* WS_HEAD_MAX bytes: the head that is being looked at */
     struct ws_request request;
 };

@@ -15,6 +15,7 @@
 #include "core/base/log.h"
 #include "ws/listen.h"
 #include "ws/server.h"
+#include "ws/tls.h"
 
 enum {
     DESCRIPTORS = 65536, /* lws' tables take 16 bytes each, touched at start */
@@ -30,6 +31,7 @@ struct process {
     uv_loop_t loop;
     struct ws_listen listen;
     struct ws_server server;
+    struct ws_tls *tls; /* NULL: none */
     struct engine *engine;
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t timer; /* the end */
@@ -57,6 +59,7 @@ close_all(void)
 {
     enter(CLOSED, 0);
     ws_server_close(&P.server);
+    ws_tls_close(P.tls);
     uv_close((uv_handle_t *)&P.sigterm, NULL);
     uv_close((uv_handle_t *)&P.sigint, NULL);
     uv_close((uv_handle_t *)&P.sighup, NULL);
@@ -81,7 +84,8 @@ on_timer(uv_timer_t *timer)
         engine_close(P.engine);
         enter(CLOSING, END_MS);
     }
-    if (P.stage == CLOSING && (P.server.conns.n == 0 || is_over()))
+    if (P.stage == CLOSING &&
+        ((P.server.conns.n == 0 && ws_tls_count(P.tls) == 0) || is_over()))
         close_all();
 }
 
@@ -93,13 +97,27 @@ on_drained(void *arg)
         enter(DRAINED, 0);
 }
 
+/* Certificates only; for the rest restart: sessions survive it. */
+static void
+reload(void)
+{
+    struct buf err = {0};
+    if (P.tls && ws_tls_reload(P.tls, &err) != RC_OK)
+        log_error("ws", "tls.kept", LOG_S("error", buf_str(&err)));
+    else if (P.tls)
+        log_info("ws", "tls.reload");
+    buf_fini(&err);
+}
+
 static void
 on_signal(uv_signal_t *handle, int number)
 {
     (void)handle;
     log_info("ws", "signal", LOG_I("number", number));
-    if (number == SIGHUP)
-        return; /* nothing is reloaded; restart instead: sessions survive it */
+    if (number == SIGHUP) {
+        reload();
+        return;
+    }
     if (P.stage != RUNNING) {
         P.is_hurried = true;
         return;
@@ -149,12 +167,20 @@ start(struct buf *err)
             err, "libwebsockets can't be started (is libwebsockets-evlib-uv installed?)");
         return rc;
     }
+    if (P.cfg.ws_tls_cert[0] &&
+        (rc = ws_tls_create(&P.tls, &P.loop, &P.cfg, ws_handshakes_begin,
+                            &P.server.handshakes, err)) != RC_OK)
+        return rc;
+    P.server.handshakes.is_https = P.tls != NULL;
     options.address = P.listen.address;
     rc = engine_open(&P.engine, &options, err);
     if (rc != RC_OK)
         return rc;
     ws_server_set_engine(&P.server, P.engine);
-    ws_listen_start(&P.listen, &P.loop, ws_handshakes_begin, &P.server.handshakes);
+    if (P.tls)
+        ws_listen_start(&P.listen, &P.loop, ws_tls_accept, P.tls);
+    else
+        ws_listen_start(&P.listen, &P.loop, ws_handshakes_begin, &P.server.handshakes);
     return RC_OK;
 }
 
@@ -177,11 +203,12 @@ main(int argc, char **argv)
     }
     watch_signals();
     log_info("ws", "start", LOG_Z("version", SIOLITE_VERSION),
-             LOG_Z("address", P.listen.address));
+             LOG_Z("address", P.listen.address), LOG_Z("tls", P.tls ? "on" : "off"));
     uv_run(&P.loop, UV_RUN_DEFAULT);
     status = uv_loop_close(&P.loop);
     if (status != 0)
         log_error("ws", "loop.close", LOG_Z("error", uv_strerror(status)));
+    ws_tls_destroy(P.tls);
     log_info("ws", "stop");
     cfg_fini(&P.cfg);
     buf_fini(&err);

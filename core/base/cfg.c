@@ -450,6 +450,11 @@ cfg_check(const struct cfg *c, struct buf *err)
     else if (c->app[0] && !strstr(c->app, "://") && access(c->app, R_OK) != 0)
         buf_append_f(err, "app: %s: %s; allowed: a file that can be read", c->app,
                      strerror(errno));
+    else if (c->ws_tls_cert[0] && !c->ws_tls_key[0])
+        buf_append_z(err, "ws_tls_key: is not set; allowed: the key of ws_tls_cert");
+    else if (c->ws_tls_key[0] && !c->ws_tls_cert[0])
+        buf_append_z(err, "ws_tls_cert: is not set; allowed: the certificate of "
+                          "ws_tls_key");
     else if (c->cookie[0] && !is_token(cookie))
         buf_append_z(err, "cookie: has no name; allowed: such as io; Path=/; HttpOnly");
     else if (c->ping_interval_ms <= 0 || c->ping_timeout_ms <= 0)

@@ -28,7 +28,8 @@ struct cfg {
     char *database, *app, *path;   /* path without trailing slash: "/socket.io" */
     bool is_slash_needed;          /* add_trailing_slash: the bare path is not ours */
     char *fcgi_listen, *ws_listen; /* "" = inherited descriptor; "HOST:PORT" or "/path" */
-    bool is_polling, is_websocket; /* transports= */
+    char *ws_tls_cert, *ws_tls_key; /* files; "" = no TLS */
+    bool is_polling, is_websocket;  /* transports= */
     int64_t ping_interval_ms, ping_timeout_ms, upgrade_timeout_ms, connect_timeout_ms;
     int64_t max_payload_bytes; /* a POST body, a WebSocket message */
     int64_t n_attachments_max;

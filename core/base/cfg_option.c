@@ -50,6 +50,11 @@ const struct cfg_option CFG_OPTIONS[] = {
      "where the FastCGI program listens; empty: on the socket it inherits"},
     {"ws_listen", CFG_T_LISTEN, AT(ws_listen), "127.0.0.1:8090", 0, 0, NULL,
      "where the WebSocket sidecar listens; empty: on the socket it inherits"},
+    {"ws_tls_cert", CFG_T_FILE, AT(ws_tls_cert), "", 0, 0, NULL,
+     "the sidecar speaks TLS itself, with this certificate chain (PEM); SIGHUP reads it "
+     "again"},
+    {"ws_tls_key", CFG_T_FILE, AT(ws_tls_key), "", 0, 0, NULL,
+     "the private key of ws_tls_cert (PEM, without passphrase)"},
     {"transports", CFG_T_TRANSPORTS, 0, "polling,websocket", 0, 0, NULL,
      "the transports on offer"},
     {"ping_interval", CFG_T_TIME, AT(ping_interval_ms), "25s", 10, H, NULL,

@@ -10,6 +10,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import tls from "node:tls";
 
 const BUILD = process.env.SIOLITE_BUILD ?? new URL("../../build/release", import.meta.url).pathname;
 export const PROGRAM = join(BUILD, "siolite-ws");
@@ -170,17 +171,19 @@ export class Peer {
   /** Answers a close frame that message() meets. */
   isPolite = true;
 
-  /** Opens the TCP connection, sends the upgrade and `early` behind it, waits for the 101. */
+  /** Opens the connection (with `ca`: by TLS, to "localhost"), sends the upgrade and `early` behind it, waits for the 101. */
   static async connect({
     port,
     path,
     url = "/socket.io/?EIO=4&transport=websocket",
     headers = {},
     early = Buffer.alloc(0),
+    ca,
   }) {
     const peer = new Peer();
     const key = randomBytes(16).toString("base64");
-    peer.socket = net.connect(path ? { path } : { port, host: "127.0.0.1" });
+    peer.tcp = net.connect(path ? { path } : { port, host: "127.0.0.1" });
+    peer.socket = ca ? tls.connect({ socket: peer.tcp, servername: "localhost", ca }) : peer.tcp;
     peer.socket.setNoDelay(true);
     const lines = [
       `GET ${url} HTTP/1.1`,
