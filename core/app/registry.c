@@ -363,6 +363,20 @@ out:
     return rc;
 }
 
+enum rc
+app_registry_add_nsps(struct app *a, const char *names, struct buf *err)
+{
+    char *text = xstrdup(names), *rest = text, *name;
+    while ((name = strsep(&rest, " ")) != NULL)
+        if (*name)
+            (void)app_nsp(a, name);
+    free(text);
+    if (a->error == NULL)
+        return RC_OK;
+    buf_append_f(err, "nsp: %s", a->error);
+    return RC_INVALID;
+}
+
 /* SIO-NSP-DYNAMIC */
 const struct app_nsp *
 app_registry_find(const struct app *a, struct str name)

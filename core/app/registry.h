@@ -51,6 +51,10 @@ void app_registry_fini(struct app *a);
  * missing symbol app_load, wrong ABI (both numbers), app_load refused, a mistake while
  * registering (name and reason). RC_INVALID or RC_NOTFOUND then. */
 MUST_CHECK enum rc app_registry_load(struct app *a, const char *file, struct buf *err);
+/* Namespaces of applications that aren't C: names and ~patterns as in app_nsp, separated
+ * by spaces. */
+MUST_CHECK enum rc
+app_registry_add_nsps(struct app *a, const char *names, struct buf *err);
 /* The namespace that serves `name`: an exact one first, else the first pattern that
  * matches all of it; NULL: invalid. */
 const struct app_nsp *app_registry_find(const struct app *a, struct str name);

@@ -26,6 +26,7 @@ enum cfg_abort { CFG_ABORT_LENIENT = 0, CFG_ABORT_STRICT = 1 };
  * programs run. */
 struct cfg {
     char *database, *app, *path;   /* path without trailing slash: "/socket.io" */
+    char *nsp;                     /* space-separated namespaces and ~patterns */
     bool is_slash_needed;          /* add_trailing_slash: the bare path is not ours */
     char *fcgi_listen, *ws_listen; /* "" = inherited descriptor; "HOST:PORT" or "/path" */
     char *ws_tls_cert, *ws_tls_key; /* files; "" = no TLS */

@@ -42,6 +42,9 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"database", CFG_T_FILE, AT(database), "siolite.db", 0, 0, NULL,
      "the SQLite file that all programs share"},
     {"app", CFG_T_FILE, AT(app), "", 0, 0, NULL, "the application, a shared object"},
+    {"nsp", CFG_T_TEXT, AT(nsp), "", 0, 0, NULL,
+     "namespaces of an application that is not C, separated by spaces, such as /chat; "
+     "~ and a regular expression: all that match it. / is always there"},
     {"path", CFG_T_URL_PATH, AT(path), "/socket.io", 0, 0, NULL,
      "the URL path of Socket.IO"},
     {"add_trailing_slash", CFG_T_FLAG, AT(is_slash_needed), "on", 0, 0, NULL,

@@ -14,6 +14,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/engine/incoming.h"
 #include "core/sio/json.h"
 
 #define SLOW_US 50000
@@ -169,6 +170,11 @@ call_event(struct work *w, struct work_socket *k, const struct call_event *ev)
             app_handler_find(k->app->on_event, str_of(name), true);
         if (h != NULL)
             run(&c, h->fn, h->name ? h->name : "any event");
+    }
+    if (!c.is_refused && c.error == RC_OK) {
+        struct call_event rest = *ev;
+        rest.has_ack_id = c.has_ack && !c.is_acked;
+        incoming_event(w, k, &rest);
     }
     call_fini(&c);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/rnd.h"
+#include "core/engine/incoming.h"
 #include "core/engine/work.h"
 #include "core/sio/json.h"
 
@@ -82,6 +83,7 @@ accept_recovered(struct work *w, struct work_socket *k)
     buf_fini(&reply);
     k->socket_id = r->socket_id;
     call_connect(w, k);
+    incoming_connect(w, k);
 }
 
 /* SIO-CONNECT */
@@ -122,6 +124,7 @@ accept_socket(struct work *w, struct work_socket *k)
         if (r->is_in)
             store_unit_join(u, &self, str_of(r->name));
     call_connect(w, k);
+    incoming_connect(w, k);
 }
 
 static void

@@ -276,6 +276,8 @@ load_app(struct engine *e, struct buf *err)
     enum rc rc = RC_OK;
     if (e->cfg->app[0] != '\0')
         rc = app_registry_load(&e->app, e->cfg->app, err);
+    if (rc == RC_OK)
+        rc = app_registry_add_nsps(&e->app, e->cfg->nsp, err);
     for (const struct app_sql_text *s = e->app.schemas; s != NULL && rc == RC_OK;
          s = s->next)
         rc = store_app_migrate(e->store, s->version, s->sql, err);

@@ -12,6 +12,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/engine/incoming.h"
 #include "core/engine/work.h"
 
 #define RETRY_MS 1000
@@ -120,6 +121,8 @@ run_disconnect(struct job *job, struct work *w, const json_t *args)
     w->e->counts.n_ends[sio_reason_find(str_of(reason ? reason : ""))]++;
     work_rooms_note(k, json_object_get(args, "rooms")); /* as it ended */
     call_disconnect(w, k, str_of(reason ? reason : ""));
+    incoming_disconnect(w, k, str_of(reason ? reason : ""),
+                        json_object_get(args, "rooms"));
     return RC_OK;
 }
 

@@ -332,6 +332,23 @@ test_load_tells_the_first_mistake(void **state)
                 "reserved");
 }
 
+static void
+test_option_nsp_adds_names_and_patterns(void **state)
+{
+    struct app *a = *state;
+    struct buf err = {0};
+    assert_int_equal(app_registry_add_nsps(a, " /chat  ~^/dyn-[0-9]+$ /chat", &err),
+                     RC_OK);
+    assert_non_null(app_registry_find(a, STR("/chat")));
+    assert_non_null(app_registry_find(a, STR("/dyn-7")));
+    assert_null(app_registry_find(a, STR("/dyn-x")));
+    assert_string_equal(a->nsps->name, "/");
+    assert_int_equal(app_registry_add_nsps(a, "/a chat", &err), RC_INVALID);
+    assert_true(str_eqz(buf_str(&err), "nsp: app_nsp(\"chat\"): a namespace begins with "
+                                       "'/' and has no ','"));
+    buf_fini(&err);
+}
+
 int
 main(void)
 {
@@ -352,6 +369,7 @@ main(void)
         T(test_load_names_an_unresolved_verb),
         T(test_load_tells_both_abi_numbers),
         T(test_load_tells_that_the_application_refused),
+        T(test_option_nsp_adds_names_and_patterns),
         T(test_load_tells_the_first_mistake),
     };
     return cmocka_run_group_tests_name("app_registry", tests, NULL, NULL);
