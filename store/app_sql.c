@@ -5,9 +5,9 @@
  *
  * 1. An application's statement can't leave its unit: transactions, ATTACH and PRAGMA are
  * refused when it is prepared, and a unit with such a step runs in a SAVEPOINT.
- * 2. None runs longer than DEADLINE_US: it would hold the write lock, or the loop. SQLite
- * rolls back the whole transaction when it interrupts a write; the batch is then redone
- * without the offender.
+ * 2. None runs longer than 50 ms (store_value_run): it would hold the write lock, or the
+ * loop. SQLite rolls back the whole transaction when it interrupts a write; the batch is
+ * then redone without the offender.
  * 3. Its failure is RC_INVALID with SQLite's text; a full disk stays RC_IO.
  *
  * Migrations and additions: loop thread, before units run. Selects: loop thread. Steps:
@@ -20,8 +20,7 @@
 
 #include "core/base/clock.h"
 #include "store/step.h"
-
-enum { DEADLINE_US = 50000, PROGRESS_OPS = 2000 };
+#include "store/value.h"
 
 struct exec_step {
     struct store_step head;
@@ -32,21 +31,6 @@ struct exec_step {
 
 /* ---- running ---- */
 
-static int
-on_progress(void *arg)
-{
-    return clock_now_us() > *(const int64_t *)arg;
-}
-
-static const char *
-failure_text(struct store_conn *c, enum rc rc, int64_t due_us)
-{
-    if (rc == RC_INVALID && sqlite3_errcode(c->db) == SQLITE_INTERRUPT &&
-        clock_now_us() > due_us)
-        return "takes longer than 50 ms";
-    return sqlite3_errmsg(c->db);
-}
-
 static sqlite3_stmt *
 find_stmt(struct store_conn *c, const char *name)
 {
@@ -54,81 +38,6 @@ find_stmt(struct store_conn *c, const char *name)
         if (strcmp(c->app_names[i], name) == 0)
             return c->app_stmts[i];
     return NULL;
-}
-
-static void
-bind_values(sqlite3_stmt *q, const struct store_value *values, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct store_value *v = &values[i];
-        int at = (int)i + 1;
-        switch (v->type) {
-        case STORE_NULL:
-            sqlite3_bind_null(q, at);
-            break;
-        case STORE_INT:
-            sqlite3_bind_int64(q, at, v->i);
-            break;
-        case STORE_REAL:
-            sqlite3_bind_double(q, at, v->d);
-            break;
-        case STORE_TEXT:
-            conn_bind_str(q, at, v->s);
-            break;
-        case STORE_BLOB:
-            store_step_bind_blob(q, at, v->s);
-            break;
-        }
-    }
-}
-
-static void
-read_value(sqlite3_stmt *q, int column, struct store_value *v)
-{
-    *v = (struct store_value){.type = STORE_NULL};
-    switch (sqlite3_column_type(q, column)) {
-    case SQLITE_INTEGER:
-        v->type = STORE_INT;
-        v->i = sqlite3_column_int64(q, column);
-        break;
-    case SQLITE_FLOAT:
-        v->type = STORE_REAL;
-        v->d = sqlite3_column_double(q, column);
-        break;
-    case SQLITE_TEXT:
-        v->type = STORE_TEXT;
-        v->s = conn_column(q, column);
-        break;
-    case SQLITE_BLOB:
-        v->type = STORE_BLOB;
-        v->s = conn_column(q, column);
-        break;
-    default:
-        break;
-    }
-}
-
-/* Runs a statement under the deadline; `fn` gets its rows and may be NULL. */
-static enum rc
-run_stmt(struct store_conn *c, sqlite3_stmt *q, store_row_fn *fn, void *arg,
-         int64_t *due_us)
-{
-    int n_columns = sqlite3_column_count(q);
-    struct store_value *row = xmalloc((size_t)(n_columns + 1) * sizeof *row);
-    enum rc rc;
-    *due_us = clock_now_us() + DEADLINE_US;
-    sqlite3_progress_handler(c->db, PROGRESS_OPS, on_progress, due_us);
-    while ((rc = conn_step(q)) == RC_OK) {
-        if (!fn)
-            continue;
-        for (int i = 0; i < n_columns; i++)
-            read_value(q, i, &row[i]);
-        fn(arg, row, (size_t)n_columns);
-    }
-    sqlite3_progress_handler(c->db, 0, NULL, NULL);
-    sqlite3_clear_bindings(q);
-    free(row);
-    return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
 /* ---- migrations ---- */
@@ -302,7 +211,6 @@ store_app_select(struct store *st, const char *name, const struct store_value *v
 {
     struct store_conn *c = store_reader(st);
     sqlite3_stmt *q = find_stmt(c, name);
-    int64_t due_us;
     enum rc rc;
     if (!q) {
         buf_append_f(err, "there is no SELECT \"%s\"", name);
@@ -315,10 +223,10 @@ store_app_select(struct store *st, const char *name, const struct store_value *v
     }
     if (!c->is_in_read && !store_can_read(st))
         return RC_BUSY;
-    bind_values(q, values, n);
-    rc = run_stmt(c, q, fn, arg, &due_us);
+    store_value_bind(q, values, n);
+    rc = store_value_run(c, q, true, fn, arg);
     if (rc != RC_OK)
-        buf_append_f(err, "statement \"%s\": %s", name, failure_text(c, rc, due_us));
+        buf_append_f(err, "statement \"%s\": %s", name, store_value_error(c, rc));
     return rc;
 }
 
@@ -345,15 +253,14 @@ run_exec(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct exec_step *s = (struct exec_step *)step;
     sqlite3_stmt *q = find_stmt(w->conn, s->name);
-    int64_t due_us;
     enum rc rc = check_exec(u, s, q);
     if (rc != RC_OK)
         return rc;
-    bind_values(q, s->values, s->n_values);
-    rc = run_stmt(w->conn, q, NULL, NULL, &due_us);
+    store_value_bind(q, s->values, s->n_values);
+    rc = store_value_run(w->conn, q, true, NULL, NULL);
     if (rc != RC_OK)
         store_step_error(u, "statement \"%s\": %s", s->name,
-                         failure_text(w->conn, rc, due_us));
+                         store_value_error(w->conn, rc));
     return rc;
 }
 

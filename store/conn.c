@@ -148,6 +148,10 @@ conn_close(struct store_conn *c)
     }
     free(c->app_stmts);
     free(c->app_names);
+    for (size_t i = 0; i < CONN_CACHED_MAX; i++) {
+        sqlite3_finalize(c->cached[i].stmt);
+        free(c->cached[i].sql);
+    }
     buf_fini(&c->scratch);
     n = sqlite3_close(c->db);
     assert(n == SQLITE_OK); /* else a statement was leaked */
@@ -170,6 +174,31 @@ conn_stmt(struct store_conn *c, enum store_stmt which)
                   LOG_Z("name", store_stmt_texts[which].name),
                   LOG_Z("error", sqlite3_errmsg(c->db)));
     return c->stmts[which];
+}
+
+sqlite3_stmt *
+conn_cached_stmt(struct store_conn *c, const char *sql)
+{
+    struct conn_cached *place = c->cached; /* at last the one that was used longest ago */
+    sqlite3_stmt *stmt;
+    for (size_t i = 0; i < CONN_CACHED_MAX; i++) {
+        struct conn_cached *k = &c->cached[i];
+        if (k->sql && strcmp(k->sql, sql) == 0) {
+            k->last_use = ++c->n_cached_uses;
+            sqlite3_reset(k->stmt);
+            sqlite3_clear_bindings(k->stmt);
+            return k->stmt;
+        }
+        if (k->last_use < place->last_use)
+            place = k;
+    }
+    if (sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL) !=
+        SQLITE_OK)
+        return NULL;
+    sqlite3_finalize(place->stmt);
+    free(place->sql);
+    *place = (struct conn_cached){xstrdup(sql), stmt, ++c->n_cached_uses};
+    return stmt;
 }
 
 enum rc

@@ -20,6 +20,14 @@
 
 enum { OPEN_WAIT_US = 30 * 1000000 }; /* for a busy database, while it is opened */
 
+/* A statement whose text is made while the program runs. */
+enum { CONN_CACHED_MAX = 12 };
+struct conn_cached {
+    char *sql; /* owned; NULL: a free place */
+    sqlite3_stmt *stmt;
+    uint64_t last_use;
+};
+
 struct store_conn {
     sqlite3 *db;
     sqlite3_stmt *stmts[STORE_STMT_COUNT];
@@ -27,6 +35,8 @@ struct store_conn {
                                  the other one the rest */
     char **app_names;         /* of app_stmts */
     size_t n_app_stmts;
+    struct conn_cached cached[CONN_CACHED_MAX];
+    uint64_t n_cached_uses;
     struct buf scratch; /* read.c: what the strings that it hands out point into, until
                            its next call */
     bool is_in_read;    /* read.c: between store_read_begin() and store_read_end() */
@@ -47,6 +57,10 @@ void conn_close(struct store_conn
  * SQLite's bind, step and column calls survive; conn_step and conn_done then say RC_IO.
  */
 sqlite3_stmt *conn_stmt(struct store_conn *c, enum store_stmt which);
+/* The statement of this text: reset, unbound, ready to bind; borrowed until
+ * CONN_CACHED_MAX other ones were asked for. NULL: it does not prepare (sqlite3_errmsg).
+ */
+sqlite3_stmt *conn_cached_stmt(struct store_conn *c, const char *sql);
 /* One step: RC_OK with a row, RC_NOTFOUND without (done), else the mapped error; the last
  * two have reset the statement. */
 MUST_CHECK enum rc conn_step(sqlite3_stmt *stmt);

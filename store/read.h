@@ -132,4 +132,18 @@ MUST_CHECK enum rc
 store_app_select(struct store *st, const char *name, const struct store_value *values,
                  size_t n, store_row_fn *fn, void *arg, struct buf *err);
 
+/* Rows of a public view, with the names of its columns. RC_INVALID: no such view, no such
+ * column (a text as of store_unit_action in err), or it takes longer than 50 ms. */
+struct store_view_read {
+    struct str view;
+    const struct store_field *filter; /* columns that must have these values */
+    size_t n_filter;
+    size_t limit;     /* rows at most */
+    bool is_off_loop; /* nobody waits for this thread: it may take long */
+};
+/* The row's names and values are borrowed for the call. */
+typedef void store_view_fn(void *arg, const struct store_field *row, size_t n);
+MUST_CHECK enum rc store_read_view(struct store *st, const struct store_view_read *v,
+                                   store_view_fn *fn, void *arg, struct buf *err);
+
 #endif

@@ -1,6 +1,6 @@
 /*
  * The inside of a unit, for the files that make steps: session.c, socket.c, target.c,
- * job.c, sweep.c, app_sql.c.
+ * job.c, sweep.c, app_sql.c, action.c.
  *
  * To add a kind of step: a struct that begins with struct store_step, a builder that
  * fills it (strings through store_step_copy), and a run function. The run function works

@@ -1,6 +1,6 @@
 /*
  * Units: the list of steps, its memory, and how it is run. What the steps do stands in
- * session.c, socket.c, target.c, job.c, sweep.c and app_sql.c.
+ * session.c, socket.c, target.c, job.c, sweep.c, app_sql.c and action.c.
  *
  * 1. All memory of a unit's steps is its arena: the first piece stands in the unit
  * itself, so that a small unit is one allocation.

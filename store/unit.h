@@ -234,4 +234,16 @@ struct store_value {
 void store_unit_exec(struct store_unit *u, const char *name,
                      const struct store_value *values, size_t n);
 
+/* ---- verbs ---- */
+struct store_field {
+    struct str name; /* of a column */
+    struct store_value value;
+};
+/* INSERT INTO one of the public views that are verbs (schema/views/): emit, room_join,
+ * kick … Its failure fails the unit (RC_INVALID), and result->error is the view's own
+ * text, or "emit.colour: no such field; allowed: …", "emit.room: given twice", "shout: no
+ * such verb; allowed: …". */
+void store_unit_action(struct store_unit *u, const char *view,
+                       const struct store_field *fields, size_t n);
+
 #endif
