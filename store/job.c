@@ -148,6 +148,14 @@ store_job_create(struct store_write *w, struct store_unit *u, int64_t due_ms,
     return RC_OK;
 }
 
+enum rc
+store_job_remove(struct store_write *w, int64_t job_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_job_remove);
+    sqlite3_bind_int64(q, STORE_PARAM_job_remove_job_id, job_id);
+    return conn_done(q);
+}
+
 static enum rc
 run_job(struct store_write *w, struct store_unit *u, struct store_step *step)
 {

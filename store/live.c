@@ -36,6 +36,8 @@ front_name(enum store_front f)
         return "cgi";
     case STORE_FRONT_CTL:
         return "ctl";
+    case STORE_FRONT_HOOK:
+        return "hook";
     }
     return "";
 }

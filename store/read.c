@@ -499,6 +499,63 @@ store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected,
     return rc;
 }
 
+/* ---- the web hook ---- */
+
+static struct store_hook
+hook_of(sqlite3_stmt *q)
+{
+    return (struct store_hook){
+        .hook_id = sqlite3_column_int64(q, 0),
+        .gen = sqlite3_column_int64(q, 1),
+        .kind = (enum store_hook_kind)sqlite3_column_int(q, 2),
+        .event_id = conn_column(q, 3),
+        .sio_id = conn_column(q, 4),
+        .nsp = conn_column(q, 5),
+        .socket_id = sqlite3_column_int64(q, 6),
+        .session_id = sqlite3_column_int64(q, 7),
+        .body = conn_column(q, 8),
+        .attachments = conn_column(q, 9),
+        .has_ack_id = sqlite3_column_type(q, 10) != SQLITE_NULL,
+        .ack_id = sqlite3_column_int64(q, 10),
+        .made_ms = sqlite3_column_int64(q, 11),
+        .n_tries = sqlite3_column_int64(q, 12),
+    };
+}
+
+enum rc
+store_read_hooks_due(struct store *st, int64_t now_ms, size_t n, store_hook_fn *fn,
+                     void *arg)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_hooks_due);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_now_ms, now_ms);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_n, (int64_t)n);
+    while ((rc = conn_step(q)) == RC_OK) {
+        struct store_hook h = hook_of(q);
+        fn(arg, &h);
+    }
+    return end_rows(q, rc);
+}
+
+enum rc
+store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms)
+{
+    struct store_conn *c;
+    sqlite3_stmt *q;
+    enum rc rc = enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(c, STORE_STMT_read_hook_next);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hook_next_now_ms, now_ms);
+    rc = conn_step(q);
+    *due_ms = rc == RC_OK ? sqlite3_column_int64(q, 0) : INT64_MAX;
+    return end_rows(q, rc == RC_OK ? RC_NOTFOUND : rc);
+}
+
 /* ---- sweeping ---- */
 
 static enum rc

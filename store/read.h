@@ -105,6 +105,23 @@ store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *ou
  * milliseconds where there are 100,000 sockets. */
 MUST_CHECK enum rc store_read_metrics(struct store *st, struct buf *out);
 
+/* What the web hook is to be told now: of nobody, or of the dead; at most n. */
+struct store_hook {
+    int64_t hook_id, gen;
+    enum store_hook_kind kind;
+    struct str event_id, sio_id, nsp;
+    int64_t socket_id, session_id; /* 0: none */
+    struct str body, attachments;
+    bool has_ack_id;
+    int64_t ack_id, made_ms, n_tries;
+};
+typedef void store_hook_fn(void *arg, const struct store_hook *h);
+MUST_CHECK enum rc store_read_hooks_due(struct store *st, int64_t now_ms, size_t n,
+                                        store_hook_fn *fn, void *arg);
+/* When the next one after now_ms is due; INT64_MAX if none. */
+MUST_CHECK enum rc
+store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms);
+
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
 MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n,

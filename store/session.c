@@ -115,6 +115,25 @@ run_guard_due(struct store_write *w, struct store_unit *u, struct store_step *st
     return rc == RC_NOTFOUND ? RC_CONFLICT : rc;
 }
 
+static enum rc
+run_guard_session(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct lease_step *s = (struct lease_step *)step;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_guard_session);
+    (void)u;
+    sqlite3_bind_int64(q, STORE_PARAM_guard_session_session_id, s->session_id);
+    enum rc rc = conn_step(q);
+    sqlite3_reset(q);
+    return rc == RC_NOTFOUND ? RC_CONFLICT : rc;
+}
+
+void
+store_unit_guard_session(struct store_unit *u, int64_t session_id)
+{
+    (void)add_lease(u, run_guard_session, STORE_STEP_GUARD | STORE_STEP_READS,
+                    session_id);
+}
+
 void
 store_unit_guard_due(struct store_unit *u, int64_t session_id, int64_t now_ms)
 {

@@ -133,6 +133,7 @@ MUST_CHECK enum rc store_session_end(struct store_write *w, struct store_unit *u
 MUST_CHECK enum rc store_job_create(struct store_write *w, struct store_unit *u,
                                     int64_t due_ms, struct str name, int64_t socket_id,
                                     struct str args, int64_t ask_seq, int64_t *job_id);
+MUST_CHECK enum rc store_job_remove(struct store_write *w, int64_t job_id);
 /* A question and its answers; its job goes elsewhere. */
 MUST_CHECK enum rc store_ask_forget(struct store_write *w, int64_t ask_seq);
 

@@ -34,7 +34,13 @@
 
 struct store;
 
-enum store_front { STORE_FRONT_FCGI, STORE_FRONT_WS, STORE_FRONT_CGI, STORE_FRONT_CTL };
+enum store_front {
+    STORE_FRONT_FCGI,
+    STORE_FRONT_WS,
+    STORE_FRONT_CGI,
+    STORE_FRONT_CTL,
+    STORE_FRONT_HOOK
+};
 
 struct store_options {
     const struct cfg *cfg; /* borrowed until store_close */

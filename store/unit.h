@@ -69,6 +69,8 @@ void store_unit_guard_ws(struct store_unit *u, int64_t session_id, int64_t gen);
 void store_unit_guard_due(struct store_unit *u, int64_t session_id, int64_t now_ms);
 /* The job is still ours in this generation; it is deleted. */
 void store_unit_guard_job(struct store_unit *u, int64_t job_id, int64_t gen);
+/* The session is open. */
+void store_unit_guard_session(struct store_unit *u, int64_t session_id);
 /* A key that was not used before (t_dedup). */
 void store_unit_guard_once(struct store_unit *u, struct str key, int64_t now_ms);
 
@@ -220,6 +222,50 @@ void store_unit_forget(struct store_unit *u, int64_t now_ms, size_t n);
 /* Adds to a counter of the view `metric` (docs/metrics.md); labels: 'a="b"', or none. */
 void
 store_unit_count(struct store_unit *u, struct str name, struct str labels, int64_t n);
+
+/* ---- the web hook (store/hook.c) ---- */
+enum store_hook_kind { /* t_hook.kind: file format */
+                       STORE_HOOK_CONNECT = 0,
+                       STORE_HOOK_EVENT = 1,
+                       STORE_HOOK_DISCONNECT = 2,
+                       STORE_HOOK_ACK = 3
+};
+struct store_hook_new {
+    enum store_hook_kind kind;
+    struct str event_id; /* unique, kept through all tries */
+    struct str sio_id, nsp;
+    int64_t socket_id;      /* 0: a connection that waits, or waited in vain */
+    int64_t session_id;     /* a connection that waits; else 0 */
+    struct str body;        /* JSON; what is in it is the engine's business */
+    struct str attachments; /* length-prefixed */
+    int64_t ack_id;         /* an event: the ack it waits for; an ack: the question */
+    bool has_ack_id;
+};
+/* Queues it behind those of its socket. No room: it is dropped, counted and logged. */
+void store_unit_hook_put(struct store_unit *u, const struct store_hook_new *h);
+/* A connection that waits: if it is still there at due_ms, the job STORE_JOB_HOOK_EXPIRE
+ * runs with job_args. One of the same session and namespace that waits already: nothing
+ * happens. No room: `refusal` is sent to the session instead; it is taken. */
+#define STORE_JOB_HOOK_EXPIRE "hook.expire"
+void
+store_unit_hook_hold(struct store_unit *u, const struct store_hook_new *h, int64_t due_ms,
+                     struct str job_args, struct store_packet *refusal);
+/* Guards. Takes a row that is due, as read with this generation, which then grows by one;
+ * a try is counted. */
+void store_unit_hook_claim(struct store_unit *u, int64_t hook_id, int64_t gen);
+/* It is still ours in this generation; it is deleted, and the next one of its socket is
+ * due. */
+void store_unit_guard_hook(struct store_unit *u, int64_t hook_id, int64_t gen);
+/* It is tried again at due_ms. is_told: the receiver may have got it. */
+void store_unit_hook_retry(struct store_unit *u, int64_t hook_id, int64_t gen,
+                           int64_t due_ms, bool is_told, struct str error);
+/* It is given up, and kept to be looked at (the newest of them); the next one is due. */
+void store_unit_hook_park(struct store_unit *u, int64_t hook_id, int64_t gen,
+                          struct str error);
+/* A connection that waits is given up; if the receiver may know of it, the end of the
+ * socket is queued under vain_id (len 0: it is not). */
+void store_unit_hook_expire(struct store_unit *u, struct str event_id, struct str error,
+                            struct str vain_id, struct str vain_body);
 
 /* ---- application SQL ---- */
 enum store_value_type { STORE_NULL, STORE_INT, STORE_REAL, STORE_TEXT, STORE_BLOB };

@@ -120,6 +120,23 @@ parse_transports(struct cfg *c, struct str text)
     return RC_OK;
 }
 
+/* Words with commas between them, each a bit. */
+static enum rc
+parse_set(const struct cfg_option *o, struct str text, unsigned *out)
+{
+    unsigned set = 0;
+    int64_t bit;
+    while (text.len) {
+        struct str item = str_slice(text, 0, str_index(text, ','));
+        text = str_slice(text, item.len + 1, text.len);
+        if (!find_word(o->words, trim(item), &bit))
+            return RC_INVALID;
+        set |= (unsigned)bit;
+    }
+    *out = set;
+    return set ? RC_OK : RC_INVALID;
+}
+
 static enum rc
 parse_url_path(char **at, struct str text)
 {
@@ -238,6 +255,8 @@ parse_value(struct cfg *c, const struct cfg_option *o, struct str text, struct s
         break;
     case CFG_T_TRANSPORTS:
         return parse_transports(c, text);
+    case CFG_T_SET:
+        return parse_set(o, text, field(c, o));
     case CFG_T_HEADER:
         set_string(field(c, o),
                    xstrdup("")); /* the default; the rest comes by append_header() */
@@ -439,6 +458,31 @@ cfg_set(struct cfg *c, struct str key_value, const char *where, struct buf *err)
     return set_in_folder(c, key_value, STR_NONE, where, err);
 }
 
+static bool
+is_hook_url(const char *url)
+{
+    struct str s = str_of(url), http = STR("http://"), https = STR("https://");
+    return (str_has_prefix(s, http) && s.len > http.len) ||
+           (str_has_prefix(s, https) && s.len > https.len);
+}
+
+static void
+check_hook(const struct cfg *c, struct buf *err)
+{
+    enum { SECRET_BYTES_MIN = 16 };
+    if (!is_hook_url(c->hook_url))
+        buf_append_z(err, "hook_url: is no web address; allowed: http://… or https://…");
+    else if (c->hook_secret[0] && c->hook_secret_file[0])
+        buf_append_z(err, "hook_secret: hook_secret_file is given too; allowed: one of "
+                          "them");
+    else if (!c->hook_secret_file[0] && strlen(c->hook_secret) < SECRET_BYTES_MIN)
+        buf_append_z(err, "hook_secret: is too short, and hook_secret_file is not given; "
+                          "allowed: 16 characters or more");
+    else if (c->hook_connect_wait_ms >= c->connect_timeout_ms)
+        buf_append_z(err, "hook_connect_wait: is not below connect_timeout; allowed: a "
+                          "shorter time");
+}
+
 enum rc
 cfg_check(const struct cfg *c, struct buf *err)
 {
@@ -459,5 +503,7 @@ cfg_check(const struct cfg *c, struct buf *err)
         buf_append_z(err, "cookie: has no name; allowed: such as io; Path=/; HttpOnly");
     else if (c->ping_interval_ms <= 0 || c->ping_timeout_ms <= 0)
         buf_append_z(err, "ping_timeout: is zero; allowed: a time");
+    else if (c->hook_url[0])
+        check_hook(c, err);
     return err->len ? RC_INVALID : RC_OK;
 }

@@ -20,6 +20,12 @@
 
 enum cfg_synchronous { CFG_SYNC_OFF = 0, CFG_SYNC_NORMAL = 1, CFG_SYNC_FULL = 2 };
 enum cfg_origin { CFG_ORIGIN_REFUSE = 0, CFG_ORIGIN_ALLOW = 1 };
+enum cfg_hook_event {
+    CFG_HOOK_CONNECT = 1,
+    CFG_HOOK_EVENT = 2,
+    CFG_HOOK_DISCONNECT = 4,
+    CFG_HOOK_ACK = 8
+};
 enum cfg_abort { CFG_ABORT_LENIENT = 0, CFG_ABORT_STRICT = 1 };
 
 /* All strings are owned by the struct, never NULL ("" = not set). Read-only once the
@@ -58,6 +64,11 @@ struct cfg {
     char *metrics_token; /* SECRET; space-separated */
     char *trusted_proxy; /* space-separated addresses */
     char *extra_headers; /* "Name: value\r\n" lines from header(NAME)= */
+    char *hook_url, *hook_secret, *hook_secret_file; /* SECRET; "" = no hook, not given */
+    unsigned hook_events;                            /* enum cfg_hook_event */
+    int64_t hook_timeout_ms, hook_connect_wait_ms, hook_retry_ms;
+    int64_t hook_concurrency;
+    int64_t hook_queue_rows, hook_queue_bytes, hook_socket_rows;
     int64_t n_nsp_max, n_rooms_max, n_pending_acks_max, event_name_bytes_max,
         json_depth_max;
     int64_t empty_session_ms; /* how long a session may live without a namespace */

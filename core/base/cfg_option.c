@@ -34,6 +34,11 @@ static const struct cfg_word ABORT[] = {
 static const struct cfg_word AUTO[] = {{"auto", -1}, {NULL, 0}};
 static const struct cfg_word OFF[] = {{"off", 0}, {NULL, 0}};
 static const struct cfg_word OFF_ON[] = {{"off", 0}, {"on", 1024}, {NULL, 0}};
+static const struct cfg_word HOOK_EVENTS[] = {{"connect", CFG_HOOK_CONNECT},
+                                              {"event", CFG_HOOK_EVENT},
+                                              {"disconnect", CFG_HOOK_DISCONNECT},
+                                              {"ack", CFG_HOOK_ACK},
+                                              {NULL, 0}};
 static const struct cfg_word EMPTY[] = {{"", -1}, {NULL, 0}};
 
 #define AT(field) offsetof(struct cfg, field)
@@ -142,6 +147,33 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"header(NAME)", CFG_T_HEADER, AT(extra_headers), "", 0, 0, NULL,
      "a header for every answer; may be repeated"},
 
+    {"hook_url", CFG_T_TEXT, AT(hook_url), "", 0, 0, NULL,
+     "where siolite-hook posts what clients do, http:// or https://; empty: no web hook"},
+    {"hook_secret", CFG_T_TEXT, AT(hook_secret), "", 0, 0, NULL,
+     "the key of the web hook's signatures, 16 characters or more"},
+    {"hook_secret_file", CFG_T_FILE, AT(hook_secret_file), "", 0, 0, NULL,
+     "a file with that key in its first line, instead of hook_secret"},
+    {"hook_events", CFG_T_SET, AT(hook_events), "connect,event,disconnect,ack", 0, 0,
+     HOOK_EVENTS, "what the web hook is told"},
+    {"hook_timeout", CFG_T_TIME, AT(hook_timeout_ms), "10s", 10, 10 * MIN, NULL,
+     "how long one POST to the web hook may take"},
+    {"hook_connect_wait", CFG_T_TIME, AT(hook_connect_wait_ms), "15s", 10, 10 * MIN, NULL,
+     "how long a connection waits for the web hook before it is refused; below "
+     "connect_timeout"},
+    {"hook_retry", CFG_T_TIME, AT(hook_retry_ms), "10m", 0, 24 * H, NULL,
+     "how long an event is posted again and again to a web hook that does not answer; 0: "
+     "one try"},
+    {"hook_concurrency", CFG_T_COUNT, AT(hook_concurrency), "10", 1, 1000, NULL,
+     "the most POSTs under way at a time, of different sockets, in each siolite-hook"},
+    {"hook_queue", CFG_T_COUNT, AT(hook_queue_rows), "10000", 1, 10000000, NULL,
+     "the most events that wait for the web hook; beyond, connections are refused and "
+     "events dropped"},
+    {"hook_queue_bytes", CFG_T_SIZE, AT(hook_queue_bytes), "64M", 64 * KB, 1024 * GB,
+     NULL, "the most bytes of events that wait for the web hook; beyond: likewise"},
+    {"hook_socket_queue", CFG_T_COUNT, AT(hook_socket_rows), "200", 1, 1000000, NULL,
+     "the most events of one socket that wait for the web hook; beyond, its events are "
+     "dropped"},
+
     {"max_nsp", CFG_T_COUNT, AT(n_nsp_max), "1000", 1, 1000000, NULL,
      "the most namespaces of one connection; a further one is refused as unknown"},
     {"max_rooms", CFG_T_COUNT, AT(n_rooms_max), "10000", 1, 100000000, NULL,
@@ -222,6 +254,10 @@ cfg_option_print_allowed(struct buf *b, const struct cfg_option *o)
         return;
     case CFG_T_TRANSPORTS:
         buf_append_z(b, "polling, websocket, or both with a comma");
+        return;
+    case CFG_T_SET:
+        buf_append_z(b, "one or several of ");
+        print_words(b, o->words);
         return;
     case CFG_T_CHOICE:
         print_words(b, o->words);

@@ -21,6 +21,7 @@ enum cfg_type {
     CFG_T_SECONDS,    /* int64_t, s; a bare number is seconds */
     CFG_T_CHOICE,     /* an enum: one of the words */
     CFG_T_TRANSPORTS, /* a list of polling, websocket */
+    CFG_T_SET,        /* unsigned: bits, a list of the words */
     CFG_T_HEADER      /* header(NAME), repeated */
 };
 

@@ -30,7 +30,7 @@ CREATE TABLE t_app_version (                    -- migrations of the application
 CREATE TABLE t_process (
     process_id     INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused: leases of the dead keep naming it. Also the byte of
                                                 -- <database>-live whose kernel lock says that it lives
-    front          TEXT    NOT NULL CHECK (front IN ('fcgi', 'ws', 'cgi', 'ctl')), -- which program
+    front          TEXT    NOT NULL CHECK (front IN ('fcgi', 'ws', 'cgi', 'ctl', 'hook')), -- which program
     os_pid         INTEGER NOT NULL DEFAULT 0,  -- of the operating system; information only
     address        TEXT    NOT NULL DEFAULT '', -- where it listens
     last_seq       INTEGER NOT NULL DEFAULT 0,  -- its tail had delivered up to here when it last wrote (about 1 s ago)

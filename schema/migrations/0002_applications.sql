@@ -1,4 +1,4 @@
--- siolite: what applications need that are not C: asks that outlive their asker, and more.
+-- siolite: what applications need that are not C: asks that outlive their asker, the queue of the web hook, and more.
 --
 -- SPDX-License-Identifier: MIT
 
@@ -10,3 +10,65 @@ CREATE TABLE t_count (                          -- what happened so far, all pro
     value          INTEGER NOT NULL DEFAULT 0,  -- grows; each process adds what it counted, about once a second
     PRIMARY KEY (name, labels)                  -- serves count_add
 ) STRICT, WITHOUT ROWID;
+
+-- ------------------------------------------------------------------------------------------- the web hook
+
+-- What the web hook is still to be told. Each socket has an order of its own, by hook_id; the first row of each that waits
+-- is its head, and only a head is due. The end of a head makes the next one due, in the same commit.
+CREATE TABLE t_hook (
+    hook_id        INTEGER PRIMARY KEY AUTOINCREMENT, -- the order
+    event_id       TEXT    NOT NULL UNIQUE,     -- stays the same through all tries: the receiver knows a repetition by it
+    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3), -- 0 connect 1 event 2 disconnect 3 ack
+    sio_id         TEXT    NOT NULL,            -- whose it is; a connection that waits has its id already
+    socket_id      INTEGER,                     -- the same; NULL: a connection that waits, or waited in vain
+    session_id     INTEGER,                     -- a connection that waits; else NULL
+    job_id         INTEGER,                     -- a connection that waits: the job that refuses it when nothing was answered
+    nsp            TEXT    NOT NULL,            -- its namespace
+    body           TEXT    NOT NULL,            -- JSON: a connection's wrapper, an event's arguments with its name, {"reason":…}
+    attachments    BLOB    NOT NULL,            -- as in t_packet
+    ack_id         INTEGER,                     -- an event: the client's id of the ack that it waits for; an ack: the question
+    n_bytes        INTEGER NOT NULL,            -- of body and attachments
+    made_ms        INTEGER NOT NULL,            -- when it happened
+    due_ms         INTEGER,                     -- of a head: the next try. NULL: waits for the one before it, or is parked
+    n_tries        INTEGER NOT NULL DEFAULT 0,  -- so far
+    is_told        INTEGER NOT NULL DEFAULT 0 CHECK (is_told IN (0, 1)), -- a try failed that may have reached the receiver
+    is_parked      INTEGER NOT NULL DEFAULT 0 CHECK (is_parked IN (0, 1)), -- given up; kept to be looked at
+    error          TEXT,                        -- of the last try
+    owner_id       INTEGER,                     -- process that posts it; no foreign key: may be dead
+    gen            INTEGER NOT NULL DEFAULT 0   -- grows with every claim; only the last claimer's result commits
+) STRICT;
+-- hook_put, hook_next: one head a socket
+CREATE UNIQUE INDEX i_hook_head ON t_hook (sio_id) WHERE due_ms IS NOT NULL;
+-- read_hooks_due, read_hook_next
+CREATE INDEX i_hook_due ON t_hook (due_ms) WHERE due_ms IS NOT NULL;
+-- hook_next, hook_socket_full: what waits of a socket
+CREATE INDEX i_hook_waiting ON t_hook (sio_id, hook_id) WHERE is_parked = 0;
+-- hook_session_nsp, hook_session_full: connections that wait
+CREATE INDEX i_hook_session ON t_hook (session_id, nsp) WHERE session_id IS NOT NULL;
+-- forget_sockets: is it still to be told of?
+CREATE INDEX i_hook_socket ON t_hook (socket_id) WHERE is_parked = 0;
+-- hook_trim: the oldest that were given up
+CREATE INDEX i_hook_parked ON t_hook (hook_id) WHERE is_parked = 1;
+
+CREATE TABLE t_hook_count (                     -- how much waits in t_hook; kept by its triggers
+    count_id       INTEGER PRIMARY KEY CHECK (count_id = 1), -- a single row
+    n_rows         INTEGER NOT NULL DEFAULT 0,  -- that wait
+    n_bytes        INTEGER NOT NULL DEFAULT 0,  -- of these
+    n_dropped      INTEGER NOT NULL DEFAULT 0,  -- events for which there was no room, ever
+    logged_ms      INTEGER NOT NULL DEFAULT 0   -- when this was last logged
+) STRICT;
+INSERT INTO t_hook_count (count_id) VALUES (1);
+
+CREATE TRIGGER t_hook_added AFTER INSERT ON t_hook WHEN new.is_parked = 0
+BEGIN
+    UPDATE t_hook_count SET n_rows = n_rows + 1, n_bytes = n_bytes + new.n_bytes;
+END;
+CREATE TRIGGER t_hook_removed AFTER DELETE ON t_hook WHEN old.is_parked = 0
+BEGIN
+    UPDATE t_hook_count SET n_rows = n_rows - 1, n_bytes = n_bytes - old.n_bytes;
+END;
+CREATE TRIGGER t_hook_moved AFTER UPDATE OF is_parked ON t_hook WHEN new.is_parked <> old.is_parked
+BEGIN
+    UPDATE t_hook_count SET n_rows = n_rows + old.is_parked - new.is_parked,
+        n_bytes = n_bytes + (old.is_parked - new.is_parked) * new.n_bytes;
+END;

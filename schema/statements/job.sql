@@ -10,6 +10,10 @@ INSERT OR IGNORE INTO t_dedup (key, made_ms) VALUES (:key, :now_ms);
 -- in: job_id gen process_id; out: ask_seq; zero rows: re-owned meanwhile, or done: drop the effects
 DELETE FROM t_job WHERE job_id = :job_id AND gen = :gen AND owner_id = :process_id RETURNING ask_seq;
 
+-- name: job_remove
+-- in: job_id; no columns. It is not needed any more; whoever keeps its timer finds nothing.
+DELETE FROM t_job WHERE job_id = :job_id;
+
 -- name: ask_forget
 -- in: ask_seq; no columns. The answers go with it.
 DELETE FROM t_ask WHERE seq = :ask_seq;

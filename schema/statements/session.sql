@@ -17,6 +17,10 @@ WHERE session_id = :session_id AND state = 0 AND owner_id = :process_id AND gen 
 -- in: session_id now_ms; out: 1; zero rows: it lives, a pong was committed meanwhile
 SELECT 1 FROM t_lease WHERE session_id = :session_id AND state = 0 AND due_ms <= :now_ms;
 
+-- name: guard_session
+-- in: session_id; out: 1; zero rows: it is closed
+SELECT 1 FROM t_lease WHERE session_id = :session_id AND state = 0;
+
 -- name: session_create
 -- in: eio_sid protocol remote handshake now_ms; no columns, the id is last_insert_rowid(); one row
 INSERT INTO t_session (eio_sid, protocol, remote, handshake, started_ms)

@@ -78,6 +78,11 @@ UPDATE t_job SET due_ms = due_ms + :delta WHERE due_ms <> 0 AND due_ms <> 922337
 -- in: delta; zero rows
 UPDATE t_dedup SET made_ms = made_ms + :delta;
 
+-- name: shift_hook
+-- scan: once after a boot
+-- in: delta; zero rows
+UPDATE t_hook SET made_ms = made_ms + :delta, due_ms = due_ms + :delta;
+
 -- name: shift_meta
 -- scan: t_meta has one row
 -- in: delta; zero rows

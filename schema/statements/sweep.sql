@@ -30,6 +30,7 @@ UPDATE t_socket SET state = 2, recovery_pid = NULL WHERE socket_id IN (
 DELETE FROM t_socket WHERE socket_id IN (
     SELECT s.socket_id FROM t_socket s WHERE s.state = 2
         AND NOT EXISTS (SELECT 1 FROM t_job j WHERE j.socket_id = s.socket_id AND j.name = 'disconnect')
+        AND NOT EXISTS (SELECT 1 FROM t_hook h WHERE h.socket_id = s.socket_id AND h.is_parked = 0)
         AND s.until_seq <= (SELECT until_seq FROM t_socket WHERE state = 2 ORDER BY until_seq DESC LIMIT 1 OFFSET :n_keep)
         AND (s.until_seq <= (SELECT horizon_seq FROM t_meta)
              OR EXISTS (SELECT 1 FROM t_lease l WHERE l.session_id = s.session_id AND l.state = 1))

@@ -8,7 +8,7 @@
 DROP VIEW IF EXISTS process;
 CREATE VIEW process AS
     SELECT p.process_id,                        -- ours; owner of sessions
-           p.front,                             -- fcgi, ws (the sidecar), cgi or ctl
+           p.front,                             -- fcgi, ws (the sidecar), cgi, ctl or hook (the web hook)
            p.os_pid,                            -- the operating system's number
            p.address,                           -- where it listens
            p.is_draining,                       -- 1: it is about to end
