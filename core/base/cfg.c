@@ -133,8 +133,10 @@ parse_set(const struct cfg_option *o, struct str text, unsigned *out)
             return RC_INVALID;
         set |= (unsigned)bit;
     }
+    if (set == 0)
+        return RC_INVALID;
     *out = set;
-    return set ? RC_OK : RC_INVALID;
+    return RC_OK;
 }
 
 static enum rc

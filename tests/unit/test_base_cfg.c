@@ -123,6 +123,16 @@ test_defaults_are_the_documented_ones(void **state)
     assert_true(c.is_serve_client);
     assert_string_equal(c.trusted_proxy, "");
     assert_string_equal(c.extra_headers, "");
+    assert_string_equal(c.hook_url, "");
+    assert_int_equal(c.hook_events, CFG_HOOK_CONNECT | CFG_HOOK_EVENT |
+                                        CFG_HOOK_DISCONNECT | CFG_HOOK_ACK);
+    assert_int_equal(c.hook_timeout_ms, 10000);
+    assert_int_equal(c.hook_connect_wait_ms, 15000);
+    assert_int_equal(c.hook_retry_ms, 600000);
+    assert_int_equal(c.hook_concurrency, 10);
+    assert_int_equal(c.hook_queue_rows, 10000);
+    assert_int_equal(c.hook_queue_bytes, 64 << 20);
+    assert_int_equal(c.hook_socket_rows, 200);
     assert_int_equal(c.n_nsp_max, 1000);
     assert_int_equal(c.n_rooms_max, 10000);
     assert_int_equal(c.n_pending_acks_max, 1000);
@@ -198,6 +208,8 @@ test_words_flags_and_lists_are_read(void **state)
     assert_true(!c.is_polling && c.is_websocket);
     assert_int_equal(set("transports=polling , websocket"), RC_OK);
     assert_true(c.is_polling && c.is_websocket);
+    assert_int_equal(set("hook_events=disconnect , connect"), RC_OK);
+    assert_int_equal(c.hook_events, CFG_HOOK_CONNECT | CFG_HOOK_DISCONNECT);
     assert_int_equal(set("cookie=io; Path=/; HttpOnly; SameSite=Lax"), RC_OK);
     assert_string_equal(c.cookie, "io; Path=/; HttpOnly; SameSite=Lax");
     assert_int_equal(set("cors_origin="), RC_OK);
@@ -236,6 +248,9 @@ test_bad_values_name_what_is_allowed(void **state)
         "transports=webtransport",
         "--set: transports: \"webtransport\" is not understood; allowed: polling, "
         "websocket, or both with a comma");
+    assert_refused("hook_events=connect,emit",
+                   "--set: hook_events: \"connect,emit\" is not understood; allowed: one "
+                   "or several of connect, event, disconnect, ack");
     assert_refused("color=red", "--set: color: unknown option; allowed: the options that "
                                 "--help lists");
     assert_refused("eio3", "--set: eio3: no \"=\"; allowed: key = value");
@@ -262,6 +277,9 @@ test_refused_values_change_nothing(void **state)
                                       "ws_listen=host:99999",
                                       "transports=",
                                       "transports=polling,,websocket",
+                                      "hook_events=",
+                                      "hook_events=connect,,event",
+                                      "hook_concurrency=0",
                                       "log_level=",
                                       "log_level=trace",
                                       "cookie=io\tx",
@@ -391,6 +409,35 @@ test_hash_tells_texts_apart(void **state)
     write_file("eio3=on\n");
     assert_int_equal(cfg_load(&c, file, &err), RC_OK);
     assert_string_not_equal(c.hash, first);
+}
+
+static void
+assert_check(const char *beginning)
+{
+    assert_int_equal(cfg_check(&c, &err), RC_INVALID);
+    if (!str_has_prefix(buf_str(&err), str_of(beginning)))
+        fail_msg("got \"%.*s\", want \"%s…\"", STR_ARG(buf_str(&err)), beginning);
+}
+
+static void
+test_check_wants_a_web_hook_that_can_be_signed(void **state)
+{
+    (void)state;
+    assert_int_equal(set("hook_url=ftp://example.org/"), RC_OK);
+    assert_check("hook_url: is no web address; allowed: http://");
+    assert_int_equal(set("hook_url=https://"), RC_OK);
+    assert_check("hook_url: is no web address");
+    assert_int_equal(set("hook_url=https://example.org/hook"), RC_OK);
+    assert_int_equal(set("hook_secret=0123456789abcde"), RC_OK);
+    assert_check("hook_secret: is too short");
+    assert_int_equal(set("hook_secret=0123456789abcdef"), RC_OK);
+    assert_int_equal(cfg_check(&c, &err), RC_OK);
+    assert_int_equal(set("hook_secret_file=secret"), RC_OK);
+    assert_check("hook_secret: hook_secret_file is given too");
+    assert_int_equal(set("hook_secret="), RC_OK);
+    assert_int_equal(cfg_check(&c, &err), RC_OK);
+    assert_int_equal(set("hook_connect_wait=45s"), RC_OK);
+    assert_check("hook_connect_wait: is not below connect_timeout");
 }
 
 static void
@@ -550,6 +597,7 @@ main(void)
         T(test_missing_file_is_not_found),
         T(test_relative_names_are_beside_the_file),
         T(test_hash_tells_texts_apart),
+        T(test_check_wants_a_web_hook_that_can_be_signed),
         T(test_check_wants_an_application_that_exists),
         T(test_sample_is_a_valid_file),
         T(test_help_and_man_page_name_every_option),
