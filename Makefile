@@ -65,7 +65,7 @@ APP_SRC := $(if $(wildcard core/app/app.h),$(sort $(wildcard docs/examples/*.c t
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
-ALL_SRC := $(LIB_SRC) $(FCGI_SRC) $(WS_SRC) $(CTL_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(APP_SRC)
+ALL_SRC := docs/man/options.c $(LIB_SRC) $(FCGI_SRC) $(WS_SRC) $(CTL_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(APP_SRC)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC))
@@ -90,7 +90,7 @@ GENERATED := $(if $(wildcard core/app/app.h),$(GEN)/siolite/app.h) \
         format compile_commands.json setup-run setup-test \
         check-lint check-unit check-process check-e2e check-browser check-crash check-fuzz FORCE
 
-all: $(PROGRAMS) $(APPS)
+all: $(PROGRAMS) $(APPS) $(MAN)
 
 # Goals that install what they need have it done before anything is compiled.
 SETUP := $(if $(filter test test-long bench bench-quick check-process check-e2e check-browser \
@@ -98,6 +98,30 @@ SETUP := $(if $(filter test test-long bench bench-quick check-process check-e2e 
          $(if $(filter run run-conformance,$(MAKECMDGOALS)),setup-run))
 setup-run setup-test: setup-%:
 	@tests/setup.sh $*
+
+# ---- manual pages ----
+
+MAN_IN := $(sort $(wildcard docs/man/*.[1-8]))
+MAN := $(patsubst docs/man/%,$(B)/man/%,$(MAN_IN)) $(B)/man/siolite.conf.5 $(B)/man/siolite-sql.7
+fill = mkdir -p $(@D) && awk -v mark=$(1) -v part=$(2) \
+       '$$0 == mark { while ((getline line < part) > 0) print line; next } 1' $< >$@.new && mv $@.new $@
+
+$(B)/man/%: docs/man/%
+	$(Q)mkdir -p $(@D)
+	$(Q)cp $< $@
+$(B)/man/options: $(B)/obj/docs/man/options.o $(filter $(B)/obj/core/base/%,$(LIB_OBJ))
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+$(B)/man/siolite.conf.5: docs/man/siolite.conf.5.in $(B)/man/options
+	$(call say,MAN,$@)
+	$(Q)$(B)/man/options >$(B)/man/options.part
+	$(Q)$(call fill,@OPTIONS@,$(B)/man/options.part)
+$(B)/man/siolite-sql.7: docs/man/siolite-sql.7.in docs/man/views.awk $(sort $(wildcard schema/views/*.sql)) \
+                        $(wildcard schema/views)
+	$(call say,MAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk -f docs/man/views.awk $(filter %.sql,$^) >$(B)/man/views.part
+	$(Q)$(call fill,@VIEWS@,$(B)/man/views.part)
 
 # ---- stamps: a change of flags recompiles, a removed or added source links again ----
 
@@ -210,12 +234,12 @@ run-conformance: all setup-run
 
 # ---- tests: tests/check.sh runs suites by name, goes on after a failure, and counts ----
 
-test: setup-test $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
+test: setup-test $(MAN) $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/check.sh $(B) lint unit process e2e browser crash fuzz
-test-long: setup-test $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
+test-long: setup-test $(MAN) $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
 	@SIOLITE_LONG=1 FUZZ_SECONDS=$(FUZZ_SECONDS) \
 	    tests/check.sh $(B) lint unit process e2e browser crash fuzz
-check-lint: $(GENERATED)
+check-lint: $(GENERATED) $(MAN)
 	@tests/check.sh $(B) lint
 check-unit: $(UNIT_TESTS) $(APPS)
 	@tests/check.sh $(B) unit
@@ -237,6 +261,7 @@ install: all
 	ln -sf siolite.fcgi $(D)/lib/siolite/siolite.cgi
 	install -m 755 $(B)/siolite-ws $(D)/bin/siolite-ws
 	$(if $(CTL_SRC),install -m 755 $(B)/siolite $(D)/bin/siolite)
+	for m in $(MAN); do install -D -m 644 $$m $(D)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
 	install -m 644 core/app/app.h $(D)/include/siolite/app.h
 	install -d $(D)/lib/pkgconfig
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: siolite' 'Description: a Socket.IO server; headers of its applications' \
@@ -245,6 +270,7 @@ install: all
 	    install -m 644 $(CLIENT)/package.json $(CLIENT)/dist/*.js $(CLIENT)/dist/*.map $(D)/share/siolite/client)
 uninstall:
 	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite
+	for m in $(MAN); do rm -f $(D)/share/man/man$${m##*.}/$${m##*/}; done
 	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite $(D)/lib/pkgconfig/siolite.pc
 dist:
 	@mkdir -p build

@@ -53,6 +53,12 @@ scripts() {
     shellcheck -x -S warning -f gcc $shells | sed 's/: \([a-z]*\): /: shellcheck \1: /'
 }
 
+# The manual pages, as they are built.
+pages() {
+    command -v mandoc >/dev/null || return 0
+    mandoc -T lint -W warning "$build"/man/*.[1-8]
+}
+
 # A clause that code or a test cites stands in docs/protocol.md (C4).
 clauses() {
     [ -e docs/protocol.md ] || return 0
@@ -77,5 +83,6 @@ clauses() {
     check "F6 format" format
     check "C4 clauses" clauses
     check "scripts" scripts
+    check "D3 manual pages" pages
 }
 [ $n_failed = 0 ]
