@@ -103,6 +103,8 @@ in_view && /^CREATE|^DROP|^BEGIN/ { in_view = 0 }
         end_column()
         is_open = 2
     }
+    is_last = is_open == 1 && depth == 0 && match(line, /^[a-z_., ]+ FROM /) # all in one line
+    if (is_last) line = substr(line, 1, RLENGTH - 6)
     if (is_open == 1) {
         # "a, b, c" in one line: each is a column.
         while (depth == 0 && match(line, /^[ \t]*[a-z_.]+,[ \t]*[^ \t]/) && comment == "") {
@@ -117,6 +119,10 @@ in_view && /^CREATE|^DROP|^BEGIN/ { in_view = 0 }
             depth += depth_of(line)
         }
         note = note " " comment
+    }
+    if (is_last) {
+        end_column()
+        is_open = 2
     }
     if (at_end) {
         if (is_open == 1) end_column()
