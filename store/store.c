@@ -411,7 +411,8 @@ enter(struct store *st, const struct store_options *o, struct buf *err)
     if (rc != RC_OK)
         return rc;
     if ((rc = store_open_boot(&st->writer, &st->epoch)) != RC_OK ||
-        (rc = store_open_limits(&st->writer, o->cfg)) != RC_OK ||
+        (o->front != STORE_FRONT_CTL && /* what the servers do counts */
+         (rc = store_open_limits(&st->writer, o->cfg)) != RC_OK) ||
         (rc = store_live_enter(&st->live, &st->writer, o, &st->last_seq)) != RC_OK)
         buf_append_f(err, "%s: %s", o->cfg->database, sqlite3_errmsg(st->writer.db));
     else

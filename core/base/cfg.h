@@ -92,7 +92,12 @@ void cfg_print_help(FILE *out);   /* a line an option, for --help */
 void cfg_print_sample(FILE *out); /* a commented configuration file with all defaults */
 void cfg_print_man(FILE *out);    /* the same as an mdoc list, for the man page */
 
-/* What main() of every program does with its arguments: --config FILE, --set KEY=VALUE
+/* Reads `file`; NULL: siolite.conf beside the program (argv0), else
+ * /etc/siolite/siolite.conf, else nothing. */
+MUST_CHECK enum rc
+cfg_read(struct cfg *c, const char *file, const char *argv0, struct buf *err);
+
+/* What main() of every server does with its arguments: --config FILE, --set KEY=VALUE
  * (repeatable), --check-config, --version, --help. Without --config: siolite.conf beside
  * the program, else /etc/siolite/siolite.conf, else defaults only. Returns -1 to go on,
  * else the exit status (0 after --help, 1 failure, 2 usage) with `c` empty; messages on

@@ -59,6 +59,19 @@ find_file(const char *argv0, struct buf *b)
     return access(etc, F_OK) == 0 ? etc : NULL;
 }
 
+enum rc
+cfg_read(struct cfg *c, const char *file, const char *argv0, struct buf *err)
+{
+    struct buf found = {0};
+    enum rc rc = RC_OK;
+    if (file == NULL)
+        file = find_file(argv0, &found);
+    if (file)
+        rc = cfg_load(c, file, err);
+    buf_fini(&found);
+    return rc;
+}
+
 static void
 print_usage(FILE *out, const char *program)
 {
