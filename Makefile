@@ -82,27 +82,28 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 BENCH_TOOLS := $(patsubst tests/bench/%.c,$(B)/bench/%,$(filter-out tests/bench/load_%,$(BENCH_SRC)))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 
+MAN_IN := $(sort $(wildcard docs/man/*.[1-8]))
+MAN := $(patsubst docs/man/%,$(B)/man/%,$(MAN_IN)) $(B)/man/siolite.conf.5 $(B)/man/siolite-sql.7
+
 GENERATED := $(if $(wildcard core/app/app.h),$(GEN)/siolite/app.h) \
              $(if $(wildcard schema/statements.awk),$(GEN)/store_statements.h) \
              $(if $(wildcard schema/schema.awk),$(GEN)/store_schema.h)
 
-.PHONY: all run run-conformance test test-long bench bench-quick install uninstall dist clean \
+.PHONY: all deb run run-conformance test test-long bench bench-quick install uninstall dist clean \
         format compile_commands.json setup-run setup-test \
-        check-lint check-unit check-process check-e2e check-browser check-crash check-fuzz FORCE
+        check-lint check-unit check-process check-e2e check-browser check-crash check-package check-fuzz FORCE
 
 all: $(PROGRAMS) $(APPS) $(MAN)
 
 # Goals that install what they need have it done before anything is compiled.
 SETUP := $(if $(filter test test-long bench bench-quick check-process check-e2e check-browser \
-              check-crash check-fuzz,$(MAKECMDGOALS)),setup-test,\
+              check-crash check-package check-fuzz,$(MAKECMDGOALS)),setup-test,\
          $(if $(filter run run-conformance,$(MAKECMDGOALS)),setup-run))
-setup-run setup-test: setup-%:
+setup-run setup-test setup-package: setup-%:
 	@tests/setup.sh $*
 
 # ---- manual pages ----
 
-MAN_IN := $(sort $(wildcard docs/man/*.[1-8]))
-MAN := $(patsubst docs/man/%,$(B)/man/%,$(MAN_IN)) $(B)/man/siolite.conf.5 $(B)/man/siolite-sql.7
 fill = mkdir -p $(@D) && awk -v mark=$(1) -v part=$(2) \
        '$$0 == mark { while ((getline line < part) > 0) print line; next } 1' $< >$@.new && mv $@.new $@
 
@@ -235,15 +236,15 @@ run-conformance: all setup-run
 # ---- tests: tests/check.sh runs suites by name, goes on after a failure, and counts ----
 
 test: setup-test $(MAN) $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/check.sh $(B) lint unit process e2e browser crash fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/check.sh $(B) lint unit process e2e browser crash package fuzz
 test-long: setup-test $(MAN) $(PROGRAMS) $(APPS) $(UNIT_TESTS) $(FUZZERS)
 	@SIOLITE_LONG=1 FUZZ_SECONDS=$(FUZZ_SECONDS) \
-	    tests/check.sh $(B) lint unit process e2e browser crash fuzz
+	    tests/check.sh $(B) lint unit process e2e browser crash package fuzz
 check-lint: $(GENERATED) $(MAN)
 	@tests/check.sh $(B) lint
 check-unit: $(UNIT_TESTS) $(APPS)
 	@tests/check.sh $(B) unit
-check-process check-e2e check-browser check-crash: check-%: $(PROGRAMS) $(APPS)
+check-process check-e2e check-browser check-crash check-package: check-%: $(PROGRAMS) $(APPS)
 	@tests/check.sh $(B) $*
 check-fuzz: $(FUZZERS)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/check.sh $(B) fuzz
@@ -263,18 +264,31 @@ install: all
 	$(if $(CTL_SRC),install -m 755 $(B)/siolite $(D)/bin/siolite)
 	for m in $(MAN); do install -D -m 644 $$m $(D)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
 	install -m 644 core/app/app.h $(D)/include/siolite/app.h
-	install -d $(D)/lib/pkgconfig
+	install -d $(D)/share/pkgconfig
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: siolite' 'Description: a Socket.IO server; headers of its applications' \
-	    'Version: $(VERSION)' 'Requires: jansson' 'Cflags: -I$${prefix}/include' >$(D)/lib/pkgconfig/siolite.pc
+	    'Version: $(VERSION)' 'Requires: jansson' 'Cflags: -I$${prefix}/include' >$(D)/share/pkgconfig/siolite.pc
 	$(if $(wildcard $(CLIENT)/dist),install -d $(D)/share/siolite/client && \
 	    install -m 644 $(CLIENT)/package.json $(CLIENT)/dist/*.js $(CLIENT)/dist/*.map $(D)/share/siolite/client)
 uninstall:
 	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite
 	for m in $(MAN); do rm -f $(D)/share/man/man$${m##*.}/$${m##*/}; done
-	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite $(D)/lib/pkgconfig/siolite.pc
+	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite $(D)/share/pkgconfig/siolite.pc
 dist:
 	@mkdir -p build
 	git archive --prefix=siolite-$(VERSION)/ -o build/siolite-$(VERSION).tar.gz HEAD
+
+# The Debian packages, from the tree as it is, uncommitted changes too; docs/deploy/debian says what is in them.
+DEB := build/deb/siolite-$(VERSION)
+deb: setup-package
+	rm -rf build/deb
+	mkdir -p $(DEB)/$(dir $(CLIENT))
+	tar -c --exclude=./build --exclude=./run --exclude=./.git . | tar -x -C $(DEB)
+	$(if $(wildcard $(CLIENT)/dist),cp -r $(CLIENT) $(DEB)/$(dir $(CLIENT)))
+	cp -r docs/deploy/debian $(DEB)/debian
+	sed "s/@VERSION@/$(VERSION)/; s/@DATE@/$$(date -R)/" docs/deploy/debian/changelog.in >$(DEB)/debian/changelog
+	rm $(DEB)/debian/changelog.in
+	cd $(DEB) && env -u MAKEFLAGS -u MAKELEVEL -u B DEB_BUILD_OPTIONS="parallel=$$(nproc) noautodbgsym" dpkg-buildpackage -b -us -uc
+	@ls build/deb/*.deb
 
 # ---- chores ----
 

@@ -117,6 +117,7 @@ run_suite() {
     e2e) run_node $(files tests/e2e/*.test.mjs) ;;
     browser) run_node $(files tests/e2e/browser_*.test.mjs) ;;
     crash) run_node $(files tests/crash/*.test.mjs) ;;
+    package) run_node $(files tests/package/*.test.mjs) ;;
     *)
         echo "tests/check.sh: no suite '$suite'" >&2
         return 2

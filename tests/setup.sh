@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# tests/setup.sh run|test|long   installs what is missing; a second run takes milliseconds.
+# tests/setup.sh run|test|long|package   installs what is missing; a second run takes milliseconds.
 #
 # Debian packages by apt-get (as root, or through sudo; else it prints the one line to type
 # and stops with exit 2); npm packages by the lock file in tests/ into build/npm/. A service
@@ -18,12 +18,12 @@ run) ;;
 test | long)
     # apache2-bin is the program and its modules, without the service.
     packages="$packages libcmocka-dev clang-format mandoc php-cli php-sqlite3 python3 fonts-dejavu-core
-        apache2-bin python3-socketio python3-requests python3-websocket strace"
+        apache2-bin clang libclang-rt-dev debhelper lintian python3-socketio python3-requests python3-websocket strace"
     command -v chromium >/dev/null || packages="$packages chromium"
-    [ "$level" = test ] || packages="$packages clang libclang-rt-dev"
     ;;
+package) packages="$packages debhelper dpkg-dev libssl-dev lintian mandoc" ;;
 *)
-    echo "usage: tests/setup.sh run|test|long" >&2
+    echo "usage: tests/setup.sh run|test|long|package" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+//
+// The Debian packages: what `make deb` makes is clean for lintian, installs, runs as its units say, is replaced while it
+// runs without loss, and goes as it came. In an overlay of this system: nothing is installed on it.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { root } from '../e2e/lib/npm.mjs';
+import { client } from '../e2e/lib/official.mjs';
+import { isListening } from '../e2e/lib/server.mjs';
+import { until, within } from '../e2e/lib/wait.mjs';
+import { build, Machine, needsRoot } from './lib_machine.mjs';
+
+const folder = path.join(root, 'build/deb');
+const debs = () => fs.readdirSync(folder).filter((name) => name.endsWith('.deb')).sort();
+const CONF = '/etc/siolite/siolite.conf';
+
+// What systemd does with a socket unit and its service: listens, and starts the program as the service's user.
+const UNITS = {
+  'siolite-fcgi': { port: 18090 },
+  'siolite-ws': { port: 18091 },
+};
+
+describe('the Debian packages', { skip: needsRoot }, () => {
+  let machine;
+  const programs = {};
+  before(async () => {
+    build('deb');
+    machine = await Machine.start({ share: folder });
+  });
+  after(() => machine?.stop());
+
+  const startUnit = async (name) => {
+    const unit = await machine.ok(`cat /lib/systemd/system/${name}.service`);
+    const command = unit.match(/^ExecStart=(.*)$/m)[1].split(' ');
+    const { port } = UNITS[name];
+    // systemd-socket-activate keeps the socket for itself until the first connection, then becomes the program.
+    const program = machine.start(['systemd-socket-activate', `--listen=127.0.0.1:${port}`, ...command], { user: 'siolite' });
+    programs[name] = program;
+    await until(`${name} to listen`, () => isListening(port));
+  };
+  const stopUnit = async (name) => {
+    const program = programs[name];
+    const command = (await machine.ok(`cat /lib/systemd/system/${name}.service`)).match(/^ExecStart=(\S+)/m)[1];
+    await machine.ok(`pkill -TERM -x ${path.basename(command).slice(0, 15)}`);
+    await until(`${name} to end`, () => program.exitCode !== null);
+    assert.equal(program.exitCode, 0);
+  };
+
+  it('are clean of errors', () => {
+    assert.deepEqual(debs().map((name) => name.split('_')[0]), ['siolite-dev', 'siolite']);
+    const said = execFileSync('lintian', ['--no-cfg', '--allow-root', '--fail-on=none', ...debs().map((name) => path.join(folder, name))]).toString();
+    assert.doesNotMatch(said, /^E: /m);
+  });
+
+  it('install', async () => {
+    await machine.ok('dpkg -i /share/*.deb');
+    assert.match(await machine.ok('id siolite'), /\(siolite\)/);
+    assert.match(await machine.ok('stat -c "%U %G %a" /var/lib/siolite'), /^siolite siolite 2770$/m);
+    await machine.ok(`siolite-ws --config ${CONF} --check-config && /usr/lib/siolite/siolite.fcgi --config ${CONF} --check-config`);
+    await machine.ok('man -w siolite.fcgi siolite-ws siolite.conf siolite-sql');
+  });
+
+  it('have units that systemd understands, and that confine the programs', async () => {
+    const units = (await machine.ok('ls /lib/systemd/system')).split('\n').filter((name) => /^siolite-.*\.(service|socket)$/.test(name));
+    assert.equal(units.length, 4);
+    assert.equal(await machine.ok(`systemd-analyze verify --man=no ${units.map((name) => `/lib/systemd/system/${name}`).join(' ')}`), '');
+    for (const name of units.filter((unit) => unit.endsWith('.service')))
+      await machine.ok(`systemd-analyze security --offline=yes --threshold=30 --no-pager /lib/systemd/system/${name}`);
+  });
+
+  it('compile an application', async () => {
+    await machine.ok(`cd /tmp && gunzip -kf /usr/share/doc/siolite-dev/examples/*.gz 2>/dev/null;
+      cp $(ls /usr/share/doc/siolite-dev/examples/counter.c) /tmp/ && cc -shared -fPIC -o /tmp/counter.so counter.c $(pkg-config --cflags siolite)`);
+    await machine.ok(`siolite-ws --config ${CONF} --set app=/tmp/counter.so --check-config`);
+  });
+
+  it('run as the units say, and lose nothing while they are replaced', async () => {
+    await machine.ok('dpkg-deb -R /share/siolite_*.deb /tmp/next && sed -i "s/^Version: .*/Version: 9.9.9-1/" /tmp/next/DEBIAN/control && dpkg-deb -b /tmp/next /tmp/next.deb');
+    await startUnit('siolite-fcgi');
+    await startUnit('siolite-ws');
+    const url = `http://127.0.0.1:${UNITS['siolite-ws'].port}`;
+    const socket = client(url, 'websocket', { reconnection: true });
+    await within(5000, 'the client to connect', socket.ready);
+    const seen = [];
+    socket.on('n', (n) => seen.push(n));
+    const emit = (n) => machine.ok(`python3 -c "import sqlite3
+db = sqlite3.connect('/var/lib/siolite/siolite.db', timeout=10)
+db.execute('INSERT INTO emit (event, args) VALUES (?, ?)', ('n', '[${n}]'))
+db.commit()"`, { user: 'siolite' });
+    await emit(1);
+    await until('the first event', () => seen.length === 1);
+    await machine.ok('dpkg -i /tmp/next.deb');
+    assert.match(await machine.ok('dpkg-query -W siolite'), /9\.9\.9/);
+    await stopUnit('siolite-ws');
+    await within(5000, 'the client to notice', socket.ended);
+    await emit(2); // nobody is connected
+    await startUnit('siolite-ws');
+    await until('what was missed', () => seen.length === 2, 15_000);
+    assert.ok(socket.recovered);
+    assert.deepEqual(seen, [1, 2]);
+    socket.close();
+    await stopUnit('siolite-ws');
+    programs['siolite-fcgi'].kill('SIGKILL');
+  });
+
+  it('leave the data and the configuration when removed, nothing when purged', async () => {
+    await machine.ok('dpkg -r siolite');
+    await machine.ok(`test -f /var/lib/siolite/siolite.db && test -f ${CONF} && ! test -e /usr/bin/siolite-ws`);
+    await machine.ok('dpkg -P siolite siolite-dev');
+    await machine.ok(`! test -e /var/lib/siolite && ! test -e /etc/siolite && ! test -e /usr/include/siolite`);
+  });
+});
