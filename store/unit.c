@@ -3,7 +3,8 @@
  * session.c, socket.c, target.c, job.c, sweep.c, app_sql.c and action.c.
  *
  * 1. All memory of a unit's steps is its arena: the first piece stands in the unit
- * itself, so that a small unit is one allocation.
+ * itself, so that a small unit is one allocation. It stays below 1008 bytes: malloc()
+ * tidies up its free lists before each larger one.
  * 2. A unit runs in a SAVEPOINT only if it may have to be undone alone: a guard stands
  * behind a step that writes, or it fires application SQL, or a guard writes before it
  * knows (recovery). A first guard that finds zero rows has written nothing.
@@ -47,7 +48,7 @@ struct store_unit {
     char *free_bytes; /* the arena: what is left of the newest piece */
     size_t n_free_bytes;
     struct chunk *chunks;
-    char error[ERROR_BYTES];
+    char *error; /* NULL: none; else ERROR_BYTES: few units have one */
     alignas(max_align_t) char first[ARENA_FIRST_BYTES];
 };
 
@@ -111,7 +112,7 @@ store_unit_create(void)
     u->tail = &u->steps;
     u->free_bytes = u->first;
     u->n_free_bytes = sizeof u->first;
-    u->result.error = u->error;
+    u->result.error = "";
     return u;
 }
 
@@ -133,7 +134,7 @@ clear_result(struct store_unit *u)
     u->result.lease = (struct store_lease_result){0};
     u->result.n_new_sockets = 0;
     u->result.last_seq = 0;
-    u->error[0] = 0;
+    u->result.error = "";
 }
 
 void
@@ -145,6 +146,7 @@ store_unit_destroy(struct store_unit *u)
     clear_jobs(u);
     free(u->jobs);
     free(u->new_sockets);
+    free(u->error);
     while (u->chunks) {
         struct chunk *next = u->chunks->next;
         free(u->chunks);
@@ -234,9 +236,12 @@ void
 store_step_error(struct store_unit *u, const char *fmt, ...)
 {
     va_list args;
+    if (!u->error)
+        u->error = xmalloc(ERROR_BYTES);
     va_start(args, fmt);
-    (void)vsnprintf(u->error, sizeof u->error, fmt, args);
+    (void)vsnprintf(u->error, ERROR_BYTES, fmt, args);
     va_end(args);
+    u->result.error = u->error;
     for (char *p = u->error; *p; p++)
         if ((unsigned char)*p < ' ')
             *p = ' ';
@@ -280,7 +285,7 @@ run_steps(struct store_write *w, struct store_unit *u)
         enum rc rc = s->run(w, u, s);
         /* RC_INVALID of our own statements (a constraint, say) must not pass for one that
          * can be undone alone. */
-        if (rc == RC_INVALID && !(s->flags & STORE_STEP_RISKY) && !u->error[0])
+        if (rc == RC_INVALID && !(s->flags & STORE_STEP_RISKY) && !u->result.error[0])
             store_step_error(u, "%s", sqlite3_errmsg(w->conn->db));
         if (rc != RC_OK)
             return rc;
@@ -335,12 +340,11 @@ store_unit_run(struct store_write *w, struct store_unit *u)
         return rc;
     }
     if (rc == RC_CONFLICT || (rc == RC_INVALID && has_savepoint)) {
-        char error[ERROR_BYTES];
+        const char *error = u->result.error;
         if (has_savepoint && undo(w, &mark) != RC_OK)
             return rc == RC_CONFLICT ? RC_IO : rc;
-        memcpy(error, u->error, sizeof error);
         clear_result(u);
-        memcpy(u->error, error, sizeof error);
+        u->result.error = error;
         u->result.rc = rc;
         return RC_OK;
     }
@@ -351,7 +355,7 @@ void
 store_unit_fail(struct store_unit *u, enum rc rc, const char *error)
 {
     char text[ERROR_BYTES];
-    (void)snprintf(text, sizeof text, "%s", error && error[0] ? error : u->error);
+    (void)snprintf(text, sizeof text, "%s", error && error[0] ? error : u->result.error);
     clear_result(u);
     u->result.rc = rc;
     store_step_error(u, "%s", text);
