@@ -178,6 +178,7 @@ add_stmt(struct store_conn *reader, struct store_conn *writer, const char *name,
         return RC_OK;
     }
     sqlite3_finalize(q);
+    store_read_leave(reader); /* its schema may be older */
     q = prepare(reader, sql, err);
     if (!q)
         return RC_INVALID;
@@ -221,8 +222,9 @@ store_app_select(struct store *st, const char *name, const struct store_value *v
                      sqlite3_bind_parameter_count(q), n);
         return RC_INVALID;
     }
-    if (!c->is_in_read && !store_can_read(st))
-        return RC_BUSY;
+    rc = store_read_enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
     store_value_bind(q, values, n);
     rc = store_value_run(c, q, true, fn, arg);
     if (rc != RC_OK)

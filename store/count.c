@@ -37,11 +37,11 @@ store_unit_count(struct store_unit *u, struct str name, struct str labels, int64
 enum rc
 store_read_metrics(struct store *st, struct buf *out)
 {
-    struct store_conn *c = store_reader(st);
+    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc;
-    if (!c->is_in_read && !store_can_read(st))
-        return RC_BUSY;
+    enum rc rc = store_read_enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
     q = conn_stmt(c, STORE_STMT_count_text);
     while ((rc = conn_step(q)) == RC_OK)
         buf_append_str(out, conn_column(q, 0));

@@ -28,6 +28,18 @@ struct conn_cached {
     uint64_t last_use;
 };
 
+/* What every commit changes. `change` alone goes back to 0 at a recovery. */
+struct store_head {
+    uint32_t change, max_frame, salt[2];
+};
+
+static inline bool
+store_head_eq(const struct store_head *a, const struct store_head *b)
+{
+    return a->change == b->change && a->max_frame == b->max_frame &&
+           a->salt[0] == b->salt[0] && a->salt[1] == b->salt[1];
+}
+
 struct store_conn {
     sqlite3 *db;
     sqlite3_stmt *stmts[STORE_STMT_COUNT];
@@ -40,6 +52,10 @@ struct store_conn {
     struct buf scratch; /* read.c: what the strings that it hands out point into, until
                            its next call */
     bool is_in_read;    /* read.c: between store_read_begin() and store_read_end() */
+    bool has_snapshot;  /* read.c: a transaction is open … */
+    struct store_head snapshot;    /* … which was begun at this head */
+    uint64_t snapshot_number;      /* counts them */
+    int64_t snapshot_max_seq;      /* the newest row in it; -1: not read yet */
     _Atomic int64_t wait_until_us; /* clock_now_us(): how long a busy database is waited
                                       for; 0: not at all */
 };
@@ -128,13 +144,21 @@ store_log_horizon(struct store_conn *c, int64_t *seq); /* rows up to here are pr
 /* A packet from the columns of a statement whose columns begin as those of `log_read`. */
 struct store_packet *store_log_decode(sqlite3_stmt *stmt);
 
-/* store.c */
+/* ---- read.c ---- */
+/* Before each read on the loop: the connection, in a snapshot of now, or that of
+ * store_read_begin(). RC_BUSY as read.h. */
+MUST_CHECK enum rc store_read_enter(struct store *st, struct store_conn **out);
+/* Ends the snapshot that reads of this loop turn have shared. */
+void store_read_leave(struct store_conn *c);
+
+/* ---- store.c ---- */
 /* store_unit_submit() ends here: the unit waits for the next store_flush(). */
 void store_queue_unit(struct store *st, struct store_unit *u);
 struct store_conn *store_reader(struct store *st);
 const struct cfg *store_cfg(const struct store *st);
-/* Is a read on the loop safe now (both copies of the WAL-index header agree)? */
-bool store_can_read(const struct store *st);
+/* Is a read on the loop safe now (both copies of the WAL-index header agree)? Then the
+ * header comes back. */
+bool store_can_read(const struct store *st, struct store_head *head);
 /* The write connection on the loop's thread, in a transaction of its own: for what is set
  * up before units run (store_nsp_ensure, store_app_migrate; store_app_add may prepare in
  * it). Waits for the store thread and the locks. */

@@ -1,10 +1,14 @@
 /*
  * Reads on the loop's own connection (store/read.h).
  *
- * 1. No statement is left in the middle: an open read transaction would keep the WAL from
- * being restarted. Only store_read_begin() opens one on purpose.
- * 2. A read starts only while the WAL-index header is at rest (store_can_read): else
- * SQLite might wait.
+ * All reads of a loop turn share one snapshot for as long as nobody commits: taking one
+ * costs two locks, and where others have written SQLite drops its page cache. A read that
+ * finds another head in the WAL-index than its snapshot was taken at takes a new one, so
+ * it sees what it would see without this.
+ *
+ * 1. No statement is left in the middle, and no snapshot beyond the loop turn
+ * (store_read_leave, by store_flush): it would keep the WAL from being restarted.
+ * 2. A read starts only while the WAL-index header is at rest: else SQLite might wait.
  * 3. What a function hands out through pointers stands in the connection's scratch buffer
  * until the next function; what a callback gets, in SQLite's row, until it returns. A
  * callback may read, too, but not by the function that called it.
@@ -19,7 +23,7 @@
 
 #include "store/step.h"
 
-enum { MAX_COPIES = 8 };
+enum { MAX_COPIES = 8, HEAD_TRIES = 1000 };
 
 /* Strings on their way into the scratch buffer, which may move while it grows. */
 struct copies {
@@ -29,35 +33,48 @@ struct copies {
 
 /* ---- inside ---- */
 
-/* For one statement; RC_BUSY now. */
+/* The old snapshot ends, unless it is in use up the stack: then it goes on. */
 static enum rc
-enter(struct store *st, struct store_conn **c)
+renew(struct store_conn *c, const struct store_head *head)
 {
-    *c = store_reader(st);
-    buf_clear(&(*c)->scratch);
-    bool is_ok = (*c)->is_in_read;
-    for (int i = 0; !is_ok && i < 1000; i++) /* mostly our own thread, for some ns */
-        is_ok = store_can_read(st);
-    return is_ok ? RC_OK : RC_BUSY;
-}
-
-/* For several statements on one snapshot; `*is_own`: to be closed by leave(). */
-static enum rc
-enter_snapshot(struct store *st, struct store_conn **c, bool *is_own)
-{
-    enum rc rc = enter(st, c);
-    *is_own = false;
-    if (rc != RC_OK || (*c)->is_in_read)
+    store_read_leave(c);
+    bool is_free = sqlite3_txn_state(c->db, NULL) == SQLITE_TXN_NONE;
+    enum rc rc = conn_done(conn_stmt(c, STORE_STMT_read_begin));
+    if (rc != RC_OK)
         return rc;
-    rc = conn_done(conn_stmt(*c, STORE_STMT_read_begin));
-    *is_own = rc == RC_OK;
-    return rc;
+    c->has_snapshot = true;
+    if (is_free) { /* it is taken by the first read: after this head, never before */
+        c->snapshot = *head;
+        c->snapshot_number++;
+        c->snapshot_max_seq = -1;
+    }
+    return RC_OK;
 }
 
-static void
-leave(struct store_conn *c, bool is_own)
+enum rc
+store_read_enter(struct store *st, struct store_conn **out)
 {
-    if (is_own && conn_done(conn_stmt(c, STORE_STMT_read_end)) != RC_OK)
+    struct store_conn *c = *out = store_reader(st);
+    struct store_head head;
+    int n_tries = 0;
+    buf_clear(&c->scratch);
+    if (c->is_in_read)
+        return RC_OK;
+    while (!store_can_read(st, &head)) /* mostly our own thread, for some ns */
+        if (++n_tries == HEAD_TRIES)
+            return RC_BUSY;
+    if (c->has_snapshot && store_head_eq(&head, &c->snapshot))
+        return RC_OK;
+    return renew(c, &head);
+}
+
+void
+store_read_leave(struct store_conn *c)
+{
+    if (!c->has_snapshot || c->is_in_read)
+        return;
+    c->has_snapshot = false;
+    if (conn_done(conn_stmt(c, STORE_STMT_read_end)) != RC_OK)
         (void)sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
@@ -92,24 +109,27 @@ enum rc
 store_read_begin(struct store *st, int64_t *max_seq)
 {
     struct store_conn *c;
-    bool is_own;
-    enum rc rc = enter_snapshot(st, &c, &is_own);
+    enum rc rc = store_read_enter(st, &c);
+    if (rc == RC_OK && c->snapshot_max_seq < 0)
+        rc = store_log_max(c, &c->snapshot_max_seq);
     if (rc != RC_OK)
         return rc;
-    rc = store_log_max(c, max_seq); /* the first read takes the snapshot */
-    if (rc == RC_OK)
-        c->is_in_read = true;
-    else
-        leave(c, is_own);
-    return rc;
+    c->is_in_read = true;
+    *max_seq = c->snapshot_max_seq;
+    return RC_OK;
 }
 
 void
 store_read_end(struct store *st)
 {
-    struct store_conn *c = store_reader(st);
-    leave(c, c->is_in_read);
-    c->is_in_read = false;
+    store_reader(st)->is_in_read = false;
+}
+
+uint64_t
+store_read_snapshot(struct store *st)
+{
+    struct store_conn *c;
+    return store_read_enter(st, &c) == RC_OK ? c->snapshot_number : 0;
 }
 
 /* ---- sessions ---- */
@@ -152,7 +172,7 @@ store_read_session(struct store *st, struct str eio_sid, struct store_session *o
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_session);
@@ -165,7 +185,7 @@ store_read_session_by_id(struct store *st, int64_t session_id, struct store_sess
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_session_by_id);
@@ -194,7 +214,7 @@ store_read_handshake(struct store *st, int64_t session_id, struct str *json,
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_handshake);
@@ -208,7 +228,7 @@ store_read_partial(struct store *st, int64_t session_id, struct str *text,
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_partial);
@@ -255,7 +275,7 @@ store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq,
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_sockets);
@@ -271,7 +291,7 @@ store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out)
     struct copies k = {0};
     struct store_socket s;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_socket);
@@ -297,7 +317,7 @@ store_read_recovery(struct store *st, struct str recovery_pid, struct store_reco
 {
     struct store_conn *c;
     struct copies k = {0};
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     sqlite3_stmt *q = conn_stmt(c, STORE_STMT_recovery_find);
@@ -325,7 +345,7 @@ store_read_members(struct store *st, int64_t session_id, int64_t above_seq,
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_members);
@@ -342,7 +362,7 @@ store_read_rooms(struct store *st, int64_t socket_id, store_name_fn *fn, void *a
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_rooms);
@@ -380,8 +400,7 @@ store_read_target(struct store *st, const struct store_target *t, store_socket_f
     struct store_route r = {0};
     int64_t *ids = NULL;
     size_t n = 0;
-    bool is_own;
-    enum rc rc = enter_snapshot(st, &c, &is_own);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     rc = store_target_resolve(c, t, &r);
@@ -389,7 +408,6 @@ store_read_target(struct store *st, const struct store_target *t, store_socket_f
         rc = store_route_sockets(c, &r, &ids, &n);
     if (rc == RC_OK)
         rc = read_listed(c, ids, n, fn, arg);
-    leave(c, is_own);
     free(ids);
     store_route_fini(&r);
     return rc == RC_NOTFOUND ? RC_OK : rc;
@@ -403,7 +421,7 @@ store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name)
     struct store_conn *c;
     struct copies k = {0};
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_nsp_name);
@@ -421,7 +439,7 @@ enum rc
 store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id)
 {
     struct store_conn *c;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     return rc == RC_OK ? store_nsp_find(c, name, nsp_id) : rc;
 }
 
@@ -431,7 +449,7 @@ enum rc
 store_read_horizon(struct store *st, int64_t *horizon_seq)
 {
     struct store_conn *c;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     return rc == RC_OK ? store_log_horizon(c, horizon_seq) : rc;
 }
 
@@ -441,8 +459,7 @@ store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n,
 {
     struct store_conn *c;
     int64_t horizon_seq;
-    bool is_own;
-    enum rc rc = enter_snapshot(st, &c, &is_own);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     rc = store_log_horizon(c, &horizon_seq);
@@ -450,7 +467,6 @@ store_read_log(struct store *st, int64_t from_seq, int64_t to_seq, size_t n,
         rc = RC_NOTFOUND;
     if (rc == RC_OK)
         rc = store_log_read(c, from_seq, to_seq, n, fn, arg, last);
-    leave(c, is_own);
     return rc;
 }
 
@@ -483,19 +499,17 @@ store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected,
                    store_answer_fn *fn, void *arg)
 {
     struct store_conn *c;
-    bool is_own;
     enum rc rc;
     if (ask_seq == 0) { /* nobody was there to be asked */
         *n_expected = 0;
         return RC_OK;
     }
-    rc = enter_snapshot(st, &c, &is_own);
+    rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     rc = read_n_expected(c, ask_seq, n_expected);
     if (rc == RC_OK)
         rc = each_answer(c, ask_seq, fn, arg);
-    leave(c, is_own);
     return rc;
 }
 
@@ -528,7 +542,7 @@ store_read_hooks_due(struct store *st, int64_t now_ms, size_t n, store_hook_fn *
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_hooks_due);
@@ -546,7 +560,7 @@ store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_hook_next);
@@ -573,7 +587,7 @@ store_read_due_sessions(struct store *st, int64_t now_ms, size_t n, store_id_fn 
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_due_sessions);
@@ -586,7 +600,7 @@ enum rc
 store_read_processes(struct store *st, store_id_fn *fn, void *arg)
 {
     struct store_conn *c;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     return rc == RC_OK ? each_id(conn_stmt(c, STORE_STMT_read_processes), fn, arg) : rc;
 }
 
@@ -594,7 +608,7 @@ enum rc
 store_read_single_processes(struct store *st, store_id_fn *fn, void *arg)
 {
     struct store_conn *c;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     return rc == RC_OK ? each_id(conn_stmt(c, STORE_STMT_read_single_processes), fn, arg)
                        : rc;
 }
@@ -604,7 +618,7 @@ store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *ou
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_owes_answers);
@@ -623,7 +637,7 @@ store_read_has_stray_jobs(struct store *st, int64_t now_ms, bool *out)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = enter(st, &c);
+    enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_has_stray_jobs);

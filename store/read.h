@@ -16,6 +16,9 @@
 /* A snapshot for several reads; *max_seq is the newest row in it. */
 MUST_CHECK enum rc store_read_begin(struct store *st, int64_t *max_seq);
 void store_read_end(struct store *st);
+/* The number of the snapshot that a read would see now: what was read under the same
+ * number is still as it was. 0: can't be read just now. */
+uint64_t store_read_snapshot(struct store *st);
 
 struct store_session {
     int64_t session_id;

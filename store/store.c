@@ -125,6 +125,7 @@ read_back(struct store *st, int64_t to_seq, bool *is_all)
     bool is_beyond = false;
     enum rc rc;
     assert(!st->is_delivering);
+    store_read_leave(&st->reader);
     /* Within somebody's read the snapshot is theirs, and old. */
     if (sqlite3_txn_state(st->reader.db, NULL) != SQLITE_TXN_NONE)
         return RC_BUSY;
@@ -301,7 +302,8 @@ store_pump(struct store *st)
     }
     if (absorb_batches(st) == RC_BUSY) {
         /* A slice more in the next turn; or a torn head, which takes a moment. */
-        bool is_torn = !store_can_read(st);
+        struct store_head head;
+        bool is_torn = !store_can_read(st, &head);
         finish_units(st);
         if (!is_torn)
             store_wake_signal(&st->wake);
@@ -380,6 +382,7 @@ hand_over(struct store *st)
 void
 store_flush(struct store *st)
 {
+    store_read_leave(&st->reader);
     if (st->first) {
         if (!store_thread_is_waiting(st->thread))
             store_wake_hush(&st->wake, true);
@@ -581,11 +584,12 @@ store_process_is_alive(struct store *st, int64_t process_id)
 bool
 store_has_sidecar(struct store *st)
 {
+    struct store_conn *c;
     int64_t now_ms = clock_now_ms();
     if (st->sidecar_ms && now_ms - st->sidecar_ms < SIDECAR_CACHE_MS)
         return st->has_sidecar;
-    if (store_can_read(st) &&
-        store_live_has_sidecar(&st->live, &st->reader, &st->has_sidecar) == RC_OK)
+    if (store_read_enter(st, &c) == RC_OK &&
+        store_live_has_sidecar(&st->live, c, &st->has_sidecar) == RC_OK)
         st->sidecar_ms = now_ms;
     return st->has_sidecar;
 }
@@ -632,8 +636,7 @@ store_cfg(const struct store *st)
 }
 
 bool
-store_can_read(const struct store *st)
+store_can_read(const struct store *st, struct store_head *head)
 {
-    struct store_head head;
-    return store_wake_head(&st->wake, &head);
+    return store_wake_head(&st->wake, head);
 }

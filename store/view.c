@@ -157,8 +157,8 @@ store_read_view(struct store *st, const struct store_view_read *v, store_view_fn
         store_view_list(err, false);
         return RC_INVALID;
     }
-    if (!c->is_in_read && !store_can_read(st))
-        return RC_BUSY;
+    if ((rc = store_read_enter(st, &c)) != RC_OK)
+        return rc;
     q = prepare(c, view->name, v->filter, v->n_filter, err);
     if (!q)
         return RC_INVALID;

@@ -9,18 +9,6 @@
 
 #include "store/internal.h"
 
-/* What every commit changes. `change` alone goes back to 0 at a recovery. */
-struct store_head {
-    uint32_t change, max_frame, salt[2];
-};
-
-static inline bool
-store_head_eq(const struct store_head *a, const struct store_head *b)
-{
-    return a->change == b->change && a->max_frame == b->max_frame &&
-           a->salt[0] == b->salt[0] && a->salt[1] == b->salt[1];
-}
-
 enum store_wake_event {
     STORE_WAKE_SIGNAL = 1, /* store_wake_signal() */
     STORE_WAKE_FILE =

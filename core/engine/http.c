@@ -330,6 +330,19 @@ answer_client_file(struct engine_http *h, const struct engine_request *r,
     return true;
 }
 
+/* A POST reads the post generation when it begins: who commits in between makes it an
+ * overlap (design 4.3). */
+static void
+read_post_gen(struct engine_http *h)
+{
+    struct store *st = h->e->store;
+    h->post_gen = -1;
+    if (store_read_session(st, str_of(h->eio_sid), &h->session) != RC_OK)
+        return;
+    h->post_gen = h->session.post_gen;
+    h->snapshot = store_read_snapshot(st);
+}
+
 struct engine_http *
 engine_http_begin(struct engine *e, const struct engine_request *r,
                   engine_answer_fn *answer, void *arg)
@@ -381,14 +394,8 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
             h = NULL;
         } else {
             route(h, r, params, n_params);
-            struct store_session s;
-            /* A POST reads the post generation when it begins: who commits in between
-             * makes it an overlap (design 4.3). */
-            if (h->is_post &&
-                store_read_session(e->store, str_of(h->eio_sid), &s) == RC_OK)
-                h->post_gen = s.post_gen;
-            else
-                h->post_gen = -1;
+            if (h->is_post)
+                read_post_gen(h);
         }
     }
     if (h != NULL)

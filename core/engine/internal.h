@@ -161,9 +161,10 @@ struct engine_http {
     char eio_sid[64]; /* SECRET */
     char *headers;    /* further answer lines (CORS, …), owned */
     struct store_session session;
-    int64_t post_gen;
     /* post */
-    struct buf body; /* kept only while the store can't be read */
+    int64_t post_gen;
+    uint64_t snapshot; /* in which `session` was read when the head came; 0: it was not */
+    struct buf body;   /* kept only while the store can't be read */
     bool is_octets, is_form, is_too_big;
     bool is_handshake, is_health;
     struct engine_handshake *handshake; /* owned, until the session is made */

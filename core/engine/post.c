@@ -215,7 +215,8 @@ post_body(struct engine_http *h, struct str body, bool is_too_big)
         h->is_form = false; /* decoded once, also if it is tried again */
     }
     enum rc rc = store_fence(e->store);
-    if (rc == RC_OK)
+    /* Mostly head and body come together, and nothing has changed since. */
+    if (rc == RC_OK && (h->snapshot == 0 || h->snapshot != store_read_snapshot(e->store)))
         rc = store_read_session(e->store, str_of(h->eio_sid), &h->session);
     h->session.reason = STR_NONE;
     if (rc == RC_NOTFOUND)
