@@ -20,8 +20,8 @@ SELECT made_ms FROM t_packet WHERE seq <= :seq ORDER BY seq DESC LIMIT 1;
 SELECT max(seq) FROM t_packet WHERE seq <= :cut;
 
 -- name: prune_rows
--- in: cut; zero rows
-DELETE FROM t_packet WHERE seq <= :cut;
+-- in: cut; zero rows. The newest row stays in any case: the next seq follows from it.
+DELETE FROM t_packet WHERE seq <= :cut AND seq < (SELECT max(seq) FROM t_packet);
 
 -- name: prune_horizon
 -- scan: t_meta has one row

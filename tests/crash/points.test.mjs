@@ -608,7 +608,7 @@ const webSocketSteps = [
   },
   {
     name: 'event with ack',
-    writes: ['t_packet', 'sqlite_sequence'],
+    writes: ['t_packet'],
     points: [request_, ...storePoints, send, sent],
     async prepare(world, i, name) {
       const socket = await Socket.connect(world.server.sidecars[i]);
@@ -629,7 +629,7 @@ const webSocketSteps = [
   },
   {
     name: '2probe',
-    writes: ['t_packet', 'sqlite_sequence'],
+    writes: ['t_packet'],
     points: [request_, ...storePoints, send, sent],
     async prepare(world, i) {
       const session = await world.session(1 - i);

@@ -348,6 +348,25 @@ test_cap_overrules_all(void **state)
     assert_true(world_number(w, "SELECT horizon_seq FROM t_meta") >= 2500);
 }
 
+/* Else seq would start again: t_packet counts without AUTOINCREMENT. */
+static void
+test_newest_row_outlives_the_cap(void **state)
+{
+    struct world *w = *state;
+    w->cfg.log_rows_max = 1;
+    fake_now_ms = clock_now_ms();
+    clock_replace(fake_clock);
+    world_open(w, STORE_FRONT_WS);
+    emit_many(w, 3000);
+    wait_until_pruned(w, 1);
+    int64_t seq = world_number(w, "SELECT max(seq) FROM t_packet");
+    assert_true(seq >= 3000);
+    world_close(w);
+    world_open(w, STORE_FRONT_WS);
+    emit_many(w, 1);
+    assert_true(world_number(w, "SELECT max(seq) FROM t_packet") > seq);
+}
+
 static void
 test_gap_of_an_epoch_is_no_horizon(void **state)
 {
@@ -443,6 +462,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_stopped_process_holds_the_log, set_up_closed,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_cap_overrules_all, set_up_closed, tear_down),
+        cmocka_unit_test_setup_teardown(test_newest_row_outlives_the_cap, set_up_closed,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_gap_of_an_epoch_is_no_horizon, set_up_closed,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_members_go_with_the_horizon, set_up_closed,
