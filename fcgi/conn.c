@@ -16,7 +16,9 @@
  *
  * All descriptors stand in one epoll set of our own, which is one handle of the loop: no
  * allocation, and one system call instead of four, for a request that cannot be answered
- * at once. What is read is read into one buffer of the process, and what is answered is
+ * at once. Most are answered in some milliseconds, so a connection comes into the set
+ * only when it has waited for FRESH_MS: until then nobody looks whether the peer has
+ * gone. What is read is read into one buffer of the process, and what is answered is
  * encoded into another one; a connection holds only what is incomplete.
  *
  * Invariants:
@@ -53,6 +55,7 @@ static const int64_t REQUEST_MS = 10000; /* for a request to become complete */
 static const int64_t WRITE_MS = 60000;   /* for a web server to take some of an answer */
 static const int64_t FINISH_MS = 5000;   /* the same, when the process ends */
 static const uint64_t TICK_MS = 1000;
+static const uint64_t FRESH_MS = 20;
 static const uint32_t FRESH_BYTES_MIN =
     32 * 1024; /* of a body in REQUEST_MS: worth going on */
 
@@ -68,7 +71,15 @@ enum conn_state {
 
 /* READ and WRITE are ordered by since_ms, so that the first one is the first to be late.
  */
-enum conn_list { LIST_READ, LIST_WRITE, LIST_WAIT, LIST_KEPT, LIST_DEAD, N_LISTS };
+enum conn_list {
+    LIST_READ,
+    LIST_WRITE,
+    LIST_FRESH, /* WAIT, not in the epoll set yet; ordered likewise */
+    LIST_WAIT,
+    LIST_KEPT,
+    LIST_DEAD,
+    N_LISTS
+};
 
 struct conn {
     struct conn *prev, *next;
@@ -104,6 +115,7 @@ struct fcgi_conns {
     void *on_empty_arg;
     uv_poll_t poll;
     uv_timer_t timer;     /* runs while READ or WRITE have members */
+    uv_timer_t fresh;     /* runs while FRESH has */
     uv_prepare_t reaper;  /* before the loop sleeps */
     struct conn *feeding; /* whose input is being looked at: watched afterwards */
     struct fcgi_deflater *deflater;
@@ -142,7 +154,7 @@ list_of(const struct conn *c)
     case CONN_DRAIN:
         return LIST_READ;
     case CONN_WAIT:
-        return LIST_WAIT;
+        return c->epoll_events ? LIST_WAIT : LIST_FRESH;
     case CONN_WRITE:
         return LIST_WRITE;
     case CONN_CLOSED:
@@ -152,6 +164,14 @@ list_of(const struct conn *c)
 }
 
 static void on_timer(uv_timer_t *timer);
+static void on_fresh(uv_timer_t *timer);
+
+static void
+start(uv_timer_t *timer, uv_timer_cb fn, uint64_t ms)
+{
+    if (!uv_is_active((uv_handle_t *)timer) && !uv_is_closing((uv_handle_t *)timer))
+        uv_timer_start(timer, fn, ms, ms);
+}
 
 /* At the end of its list, with the time of now. */
 static void
@@ -163,10 +183,10 @@ conn_queue(struct conn *c)
     c->since_ms = clock_now_ms();
     c->n_fresh = 0;
     list_append(&cs->lists[c->list], c);
-    if ((c->list == LIST_READ || c->list == LIST_WRITE) &&
-        !uv_is_active((uv_handle_t *)&cs->timer) &&
-        !uv_is_closing((uv_handle_t *)&cs->timer))
-        uv_timer_start(&cs->timer, on_timer, TICK_MS, TICK_MS);
+    if (c->list == LIST_READ || c->list == LIST_WRITE)
+        start(&cs->timer, on_timer, TICK_MS);
+    else if (c->list == LIST_FRESH)
+        start(&cs->fresh, on_fresh, FRESH_MS);
 }
 
 static void
@@ -229,7 +249,7 @@ is_sending(const struct conn *c)
 
 /* Tells the set what this connection waits for. */
 static void
-conn_watch(struct conn *c)
+conn_watch_now(struct conn *c)
 {
     uint32_t events = is_sending(c) ? EPOLLOUT : EPOLLIN | EPOLLRDHUP;
     struct epoll_event ev = {.events = events, .data.ptr = c};
@@ -242,6 +262,13 @@ conn_watch(struct conn *c)
         return;
     }
     c->epoll_events = events;
+}
+
+static void
+conn_watch(struct conn *c)
+{
+    if (c->list != LIST_FRESH)
+        conn_watch_now(c);
 }
 
 /* Writes what it can; how many bytes, or -1: the connection is broken. */
@@ -564,6 +591,23 @@ on_timer(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
+/* Those that have waited: now it matters whether the peer is there. */
+static void
+on_fresh(uv_timer_t *timer)
+{
+    struct fcgi_conns *cs = timer->data;
+    struct list *fresh = &cs->lists[LIST_FRESH];
+    int64_t now_ms = clock_now_ms();
+    while (fresh->first && fresh->first->since_ms <= now_ms - (int64_t)FRESH_MS) {
+        struct conn *c = fresh->first;
+        conn_watch_now(c);
+        if (c->state != CONN_CLOSED)
+            conn_queue(c);
+    }
+    if (fresh->first == NULL)
+        uv_timer_stop(timer);
+}
+
 static void
 on_prepare(uv_prepare_t *reaper)
 {
@@ -590,8 +634,9 @@ fcgi_conns_create(struct fcgi_conns **out, const struct fcgi_conns_options *o)
         goto fail_poll;
     cs->deflater = fcgi_deflater_create();
     uv_timer_init(o->loop, &cs->timer);
+    uv_timer_init(o->loop, &cs->fresh);
     uv_prepare_init(o->loop, &cs->reaper);
-    cs->poll.data = cs->timer.data = cs->reaper.data = cs;
+    cs->poll.data = cs->timer.data = cs->fresh.data = cs->reaper.data = cs;
     uv_poll_start(&cs->poll, UV_READABLE, on_poll);
     uv_prepare_start(&cs->reaper, on_prepare);
     *out = cs;
@@ -643,6 +688,7 @@ fcgi_conns_finish(struct fcgi_conns *cs, void (*on_empty)(void *arg), void *arg)
     cs->on_empty_arg = arg;
     fcgi_conns_drain(cs);
     close_all(cs, LIST_READ);
+    close_all(cs, LIST_FRESH);
     close_all(cs, LIST_WAIT);
 }
 
@@ -654,6 +700,7 @@ fcgi_conns_close(struct fcgi_conns *cs)
     reap(cs);
     uv_close((uv_handle_t *)&cs->poll, NULL);
     uv_close((uv_handle_t *)&cs->timer, NULL);
+    uv_close((uv_handle_t *)&cs->fresh, NULL);
     uv_close((uv_handle_t *)&cs->reaper, NULL);
 }
 
