@@ -273,9 +273,15 @@ uninstall:
 	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite
 	for m in $(MAN); do rm -f $(D)/share/man/man$${m##*.}/$${m##*/}; done
 	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite $(D)/share/pkgconfig/siolite.pc
-dist:
-	@mkdir -p build
-	git archive --prefix=siolite-$(VERSION)/ -o build/siolite-$(VERSION).tar.gz HEAD
+# For hosts without our libraries and without root: CGI and FastCGI as one static program, the others with their libraries.
+DIST := build/siolite-$(VERSION)-$(shell uname -s | tr A-Z a-z)-$(shell uname -m).tar.gz
+$(B)/static/siolite.fcgi: $(FCGI_OBJ) $(LIB_OBJ) $(B)/sources
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -static -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) -lsqlite3 -ljansson -l:libuv_a.a -lfcgi -lz -lm
+dist: setup-test all $(B)/static/siolite.fcgi
+	docs/deploy/dist.sh $(B) $(VERSION) $(DIST)
+	@echo $(DIST)
 
 # The Debian packages, from the tree as it is, uncommitted changes too; docs/deploy/debian says what is in them.
 DEB := build/deb/siolite-$(VERSION)

@@ -22,6 +22,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of the linker; absent where the program is statically linked. */
+extern const char _DYNAMIC[] __attribute__((weak));
+
 static const char *const RESERVED_EVENTS[] = {
     "connect",       "connect_error", "disconnect",
     "disconnecting", "newListener",   "removeListener",
@@ -332,6 +335,13 @@ app_registry_load(struct app *a, const char *file, struct buf *err)
     if (access(file, R_OK) != 0) {
         buf_append_f(err, "%s: %s", file, strerror(errno));
         return RC_NOTFOUND;
+    }
+    if (_DYNAMIC == NULL) {
+        buf_append_f(err,
+                     "%s: this program is statically linked and loads no shared objects; "
+                     "allowed: a file of SQL triggers, or the web hook",
+                     file);
+        return RC_INVALID;
     }
     /* Without a slash dlopen would search the system's library folders. */
     buf_append_f(&path, "%s%s%c", strchr(file, '/') ? "" : "./", file, 0);
