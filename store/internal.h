@@ -118,7 +118,8 @@ struct store_write {
 /* unit.c: runs all steps of a unit in the open transaction and fills its result. RC_OK:
  * what it did stands (a guard that found zero rows is RC_OK here: the result says
  * CONFLICT and nothing was written). Anything else: the transaction must be rolled back
- * and the batch redone without this unit, whose result then carries the code. Can be run
+ * and the batch redone; RC_CONFLICT: this unit included, which now knows what to leave
+ * out; else without it, and its result then carries the code. Can be run
  * again after a rollback: it forgets what an earlier run noted. */
 MUST_CHECK enum rc store_unit_run(struct store_write *w, struct store_unit *u);
 /* Calls on_done with the result and destroys the unit; loop thread. */

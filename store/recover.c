@@ -139,7 +139,7 @@ void
 store_unit_recover(struct store_unit *u, const struct store_recover *r)
 {
     struct recover_step *s =
-        store_step_add(u, sizeof *s, run_recover, STORE_STEP_GUARD | STORE_STEP_RISKY);
+        store_step_add(u, sizeof *s, run_recover, STORE_STEP_GUARD | STORE_STEP_UNSURE);
     s->r = *r;
     s->r.recovery_pid = store_step_copy(u, r->recovery_pid);
     s->r.reason = store_step_copy(u, r->reason);

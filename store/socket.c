@@ -155,7 +155,8 @@ run_socket_create(struct store_write *w, struct store_unit *u, struct store_step
 void
 store_unit_socket_create(struct store_unit *u, const struct store_socket_new *s)
 {
-    struct create_step *step = store_step_add(u, sizeof *step, run_socket_create, 0);
+    struct create_step *step =
+        store_step_add(u, sizeof *step, run_socket_create, STORE_STEP_SOCKET);
     step->s = *s;
     step->s.nsp = store_step_copy(u, s->nsp);
     step->s.sio_id = store_step_copy(u, s->sio_id);

@@ -26,8 +26,10 @@ store_step_fn(struct store_write *w, struct store_unit *u, struct store_step *st
 enum store_step_flag {
     STORE_STEP_GUARD =
         1, /* may find zero rows: what the steps before it wrote is undone then */
-    STORE_STEP_READS = 2, /* writes nothing: needs no undoing */
-    STORE_STEP_RISKY = 4  /* may fail alone, without the other units of its batch */
+    STORE_STEP_READS = 2,  /* writes nothing: needs no undoing */
+    STORE_STEP_RISKY = 4,  /* may fail alone, without the other units of its batch */
+    STORE_STEP_SOCKET = 8, /* makes a STORE_NEW_SOCKET */
+    STORE_STEP_UNSURE = 16 /* a guard that may have written before it finds zero rows */
 };
 
 struct store_step {
@@ -35,7 +37,33 @@ struct store_step {
     store_step_fn *run;
     unsigned flags;
     struct store_packet *packet; /* NULL, or one reference, dropped with the step */
+    struct store_group *group;   /* the innermost; NULL: none */
 };
+
+/* ---- group.c ---- */
+struct store_group {
+    struct store_group *within; /* the next outer one */
+    struct store_group *needs;
+    struct store_step *first, *last;
+    struct store_group_info info;
+    bool is_risky;   /* one of its steps may fail */
+    bool is_dropped; /* it failed, or what it needs did; stays so when the unit runs again
+                      */
+    bool is_refused; /* by store_group_refuse() */
+    struct str error;         /* why it was left out; len 0: nobody's fault */
+    struct str message, data; /* of the refusal */
+};
+/* For a step that fails next (RC_INVALID): no fault, the connection that its group makes
+ * is refused. data: JSON, len 0: none. */
+void store_group_refuse(struct store_unit *u, const struct store_step *step,
+                        struct str message, struct str data);
+/* Its steps are undone, or did not run: leaves it out. `error`: one line. */
+void store_group_drop(struct store_unit *u, struct store_group *g, const char *error);
+/* What is done instead of its steps. */
+MUST_CHECK enum rc store_group_instead(struct store_write *w, struct store_unit *u,
+                                       const struct store_group *g);
+/* Of unit.c: the step number `n` (from 0); NULL: there are less. */
+struct store_step *store_step_find(struct store_unit *u, size_t n);
 
 /* ---- building ---- */
 /* Appends a step of `size` bytes, zeroed but for its head; it lives as long as the unit.

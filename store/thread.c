@@ -8,8 +8,9 @@
  *   batch back to the loop, signal; leave the queue
  *
  * A unit that fails takes the transaction with it: rolled back and run again without it,
- * this time each unit in a savepoint, so that a second offender costs no third run. When
- * the database itself fails (disk full, lock not to be had), all units of the batch do.
+ * this time each unit in a savepoint, so that a second offender costs no third run; if
+ * only a group of its steps failed (unit.c), it stays, without that group. When the
+ * database itself fails (disk full, lock not to be had), all units of the batch do.
  *
  * Invariants:
  * 1. Units come back in the order in which they were handed over, each exactly once.
@@ -296,6 +297,8 @@ run_guarded(struct store_thread *t, struct entry *e)
     rc = store_unit_run(w, e->unit);
     if (rc == RC_OK && !sqlite3_get_autocommit(t->conn->db))
         return run_stmt(t, STORE_STMT_batch_release);
+    if (rc == RC_CONFLICT)
+        return rc;
     if (is_disk_error(t->conn->db, rc))
         return rc;
     fail_entry(t, e, rc == RC_OK ? RC_INVALID : rc);
@@ -312,7 +315,7 @@ run_guarded(struct store_thread *t, struct entry *e)
     return RC_OK;
 }
 
-/* RC_CONFLICT: run again, without those that have failed now. */
+/* RC_CONFLICT: run again, without the units and groups that have failed now. */
 static enum rc
 run_entry(struct store_thread *t, struct entry *e, bool is_guarded)
 {
@@ -320,8 +323,8 @@ run_entry(struct store_thread *t, struct entry *e, bool is_guarded)
     if (is_guarded)
         return run_guarded(t, e);
     rc = store_unit_run(&t->w, e->unit);
-    if (rc == RC_OK && !sqlite3_get_autocommit(t->conn->db))
-        return RC_OK;
+    if ((rc == RC_OK && !sqlite3_get_autocommit(t->conn->db)) || rc == RC_CONFLICT)
+        return rc;
     if (is_disk_error(t->conn->db, rc))
         return rc;
     fail_entry(t, e, rc == RC_OK ? RC_INVALID : rc);

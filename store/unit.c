@@ -6,10 +6,14 @@
  * itself, so that a small unit is one allocation. It stays below 1008 bytes: malloc()
  * tidies up its free lists before each larger one.
  * 2. A unit runs in a SAVEPOINT only if it may have to be undone alone: a guard stands
- * behind a step that writes, or it fires application SQL, or a guard writes before it
- * knows (recovery). A first guard that finds zero rows has written nothing.
- * 3. A result is made anew by each run; what was noted in w by a run that is undone is
+ * behind a step that writes, or a step may fail that is in no group, or a guard writes
+ * before it knows (recovery). A first guard that finds zero rows has written nothing.
+ * 3. A group (group.c) of which a step may fail runs in a SAVEPOINT of its own.
+ * 4. A result is made anew by each run; what was noted in w by a run that is undone is
  * taken back.
+ * 5. A failure that took the whole transaction along (RAISE(ROLLBACK), an interrupt) has
+ * the batch run again without that group. A unit may do so LOST_MAX times: then all its
+ * groups that may fail are left out.
  *
  * Built and finished on the loop's thread, run on the store thread.
  *
@@ -26,7 +30,12 @@
 
 #include "store/step.h"
 
-enum { ARENA_FIRST_BYTES = 704, ARENA_CHUNK_BYTES = 4096, ERROR_BYTES = 240 };
+enum {
+    ARENA_FIRST_BYTES = 704,
+    ARENA_CHUNK_BYTES = 4096,
+    ERROR_BYTES = 240,
+    LOST_MAX = 3
+};
 
 struct chunk {
     struct chunk *next;
@@ -38,6 +47,12 @@ struct store_unit {
     struct store_step *steps;
     struct store_step **tail;
     size_t n_steps;
+    size_t n_risky_end;       /* no step from there on may fail */
+    struct store_step *found; /* NULL, or the one that was looked for last */
+    size_t n_found;           /* its number */
+    unsigned n_lost;          /* transactions that its groups took along */
+    bool is_lost;             /* the last run did */
+    bool is_own_fault;        /* the step that ran last was none that may fail */
     store_done_fn *on_done;
     void *done_arg;
     struct store_result result; /* its arrays are the next three */
@@ -52,10 +67,10 @@ struct store_unit {
     alignas(max_align_t) char first[ARENA_FIRST_BYTES];
 };
 
-/* What a run may have to take back in w. */
+/* What a run may have to take back. */
 struct mark {
     int64_t last_seq, n_rows;
-    size_t n_packets;
+    size_t n_packets, n_jobs, n_new_sockets;
     bool is_gapped;
 };
 
@@ -101,7 +116,28 @@ store_step_add(struct store_unit *u, size_t size, store_step_fn *run, unsigned f
     *u->tail = s;
     u->tail = &s->next;
     u->n_steps++;
+    if (flags & STORE_STEP_RISKY)
+        u->n_risky_end = u->n_steps;
     return s;
+}
+
+struct store_step *
+store_step_find(struct store_unit *u, size_t n)
+{
+    struct store_step *s = u->found;
+    if (s == NULL || u->n_found > n) {
+        u->n_found = 0;
+        s = u->steps;
+    }
+    for (; s && u->n_found < n; u->n_found++)
+        s = s->next;
+    return u->found = s;
+}
+
+bool
+store_unit_may_fail(const struct store_unit *u, size_t n)
+{
+    return u->n_risky_end > n;
 }
 
 struct store_unit *
@@ -117,24 +153,25 @@ store_unit_create(void)
 }
 
 static void
-clear_jobs(struct store_unit *u)
+clear_jobs(struct store_unit *u, size_t n_left)
 {
-    for (size_t i = 0; i < u->result.n_jobs; i++) {
-        free(u->jobs[i].name);
-        free(u->jobs[i].args);
+    while (u->result.n_jobs > n_left) {
+        struct store_job *j = &u->jobs[--u->result.n_jobs];
+        free(j->name);
+        free(j->args);
     }
-    u->result.n_jobs = 0;
 }
 
 static void
 clear_result(struct store_unit *u)
 {
-    clear_jobs(u);
+    clear_jobs(u, 0);
     u->result.rc = RC_OK;
     u->result.lease = (struct store_lease_result){0};
     u->result.n_new_sockets = 0;
     u->result.last_seq = 0;
     u->result.error = "";
+    u->is_lost = false;
 }
 
 void
@@ -143,7 +180,7 @@ store_unit_destroy(struct store_unit *u)
     if (!u)
         return;
     store_unit_truncate(u, 0);
-    clear_jobs(u);
+    clear_jobs(u, 0);
     free(u->jobs);
     free(u->new_sockets);
     free(u->error);
@@ -172,6 +209,7 @@ store_unit_truncate(struct store_unit *u, size_t n)
     for (struct store_step *s = *tail; s; s = s->next)
         store_packet_unref(s->packet);
     *tail = NULL;
+    u->found = NULL;
     u->tail = tail;
     u->n_steps = n;
 }
@@ -270,7 +308,8 @@ needs_savepoint(const struct store_unit *u)
 {
     bool has_written = false;
     for (const struct store_step *s = u->steps; s; s = s->next) {
-        if (s->flags & STORE_STEP_RISKY || (s->flags & STORE_STEP_GUARD && has_written))
+        if ((s->flags & STORE_STEP_RISKY && s->group == NULL) ||
+            s->flags & STORE_STEP_UNSURE || (s->flags & STORE_STEP_GUARD && has_written))
             return true;
         if (!(s->flags & STORE_STEP_READS))
             has_written = true;
@@ -278,70 +317,162 @@ needs_savepoint(const struct store_unit *u)
     return false;
 }
 
-static enum rc
-run_steps(struct store_write *w, struct store_unit *u)
+static struct mark
+mark_of(const struct store_write *w, const struct store_unit *u)
 {
-    for (struct store_step *s = u->steps; s; s = s->next) {
-        enum rc rc = s->run(w, u, s);
-        /* RC_INVALID of our own statements (a constraint, say) must not pass for one that
-         * can be undone alone. */
-        if (rc == RC_INVALID && !(s->flags & STORE_STEP_RISKY) && !u->result.error[0])
-            store_step_error(u, "%s", sqlite3_errmsg(w->conn->db));
-        if (rc != RC_OK)
-            return rc;
-    }
-    return RC_OK;
+    return (struct mark){.last_seq = w->last_seq,
+                         .n_rows = w->n_rows,
+                         .n_packets = w->n_packets,
+                         .n_jobs = u->result.n_jobs,
+                         .n_new_sockets = u->result.n_new_sockets,
+                         .is_gapped = w->is_gapped};
 }
 
 static enum rc
-release(struct store_write *w)
+run_stmt(struct store_write *w, enum store_stmt which)
 {
-    return conn_done(conn_stmt(w->conn, STORE_STMT_unit_release));
+    return conn_done(conn_stmt(w->conn, which));
 }
 
+/* Back to a savepoint, which goes, too. */
 static enum rc
-undo(struct store_write *w, const struct mark *mark)
+undo(struct store_write *w, struct store_unit *u, enum store_stmt rollback,
+     enum store_stmt release, const struct mark *mark)
 {
     enum rc rc;
     if (sqlite3_get_autocommit(w->conn->db))
         return RC_IO; /* the whole transaction is gone: RAISE(ROLLBACK), an interrupt, a
                          full disk */
-    rc = conn_done(conn_stmt(w->conn, STORE_STMT_unit_rollback));
-    if (rc == RC_OK)
-        rc = release(w);
-    if (rc != RC_OK)
+    if ((rc = run_stmt(w, rollback)) != RC_OK || (rc = run_stmt(w, release)) != RC_OK)
         return rc;
     while (w->n_packets > mark->n_packets)
         store_packet_unref(w->packets[--w->n_packets]);
     w->last_seq = mark->last_seq;
     w->n_rows = mark->n_rows;
     w->is_gapped = mark->is_gapped;
+    clear_jobs(u, mark->n_jobs);
+    u->result.n_new_sockets = mark->n_new_sockets;
     return RC_OK;
+}
+
+static enum rc
+run_step(struct store_write *w, struct store_unit *u, struct store_step *s)
+{
+    enum rc rc = s->run(w, u, s);
+    bool is_risky = (s->flags & STORE_STEP_RISKY) != 0;
+    /* RC_INVALID of our own statements (a constraint, say) must not pass for one that can
+     * be undone alone. */
+    if (rc == RC_INVALID && !is_risky && !u->result.error[0])
+        store_step_error(u, "%s", sqlite3_errmsg(w->conn->db));
+    u->is_own_fault = !is_risky;
+    return rc;
+}
+
+/* The group that a step enters inside `within`; NULL: none. */
+static struct store_group *
+entered(const struct store_step *s, const struct store_group *within)
+{
+    struct store_group *g = s->group;
+    if (g == within)
+        return NULL;
+    while (g->within != within)
+        g = g->within;
+    return g;
+}
+
+static enum rc
+run_group(struct store_write *w, struct store_unit *u, struct store_group *g);
+
+static enum rc
+run_steps(struct store_write *w, struct store_unit *u, struct store_step *s,
+          const struct store_step *end, const struct store_group *within)
+{
+    while (s != end) {
+        struct store_group *g = entered(s, within);
+        enum rc rc = g ? run_group(w, u, g) : run_step(w, u, s);
+        if (rc != RC_OK)
+            return rc;
+        s = g ? g->last->next : s->next;
+    }
+    return RC_OK;
+}
+
+/* Invariant 5. */
+static void
+note_lost(struct store_unit *u)
+{
+    u->is_lost = true;
+    if (++u->n_lost < LOST_MAX)
+        return;
+    for (struct store_step *s = u->steps; s; s = s->next)
+        for (struct store_group *g = s->group; g; g = g->within)
+            if (g->is_risky && !g->is_dropped) {
+                g->is_dropped = true;
+                g->error = STR("not tried: others of the same message rolled back");
+            }
+}
+
+/* RC_OK: its steps are done, or it is left out and nothing of it is. */
+static enum rc
+try_group(struct store_write *w, struct store_unit *u, struct store_group *g)
+{
+    const struct mark mark = mark_of(w, u);
+    enum rc rc = RC_OK;
+    if (g->is_risky)
+        rc = run_stmt(w, STORE_STMT_group_savepoint);
+    if (rc != RC_OK)
+        return rc;
+    rc = run_steps(w, u, g->first, g->last->next, g);
+    if (!g->is_risky)
+        return rc;
+    if (rc == RC_OK)
+        return run_stmt(w, STORE_STMT_group_release);
+    if ((rc != RC_INVALID && rc != RC_TOOBIG) || u->is_own_fault || u->is_lost)
+        return rc;
+    store_group_drop(u, g, u->result.error);
+    u->result.error = "";
+    if (sqlite3_get_autocommit(w->conn->db)) {
+        note_lost(u);
+        return rc;
+    }
+    return undo(w, u, STORE_STMT_group_rollback, STORE_STMT_group_release, &mark);
+}
+
+static enum rc
+run_group(struct store_write *w, struct store_unit *u, struct store_group *g)
+{
+    enum rc rc = RC_OK;
+    if (g->needs && g->needs->is_dropped)
+        g->is_dropped = true;
+    if (!g->is_dropped)
+        rc = try_group(w, u, g);
+    if (rc == RC_OK && g->is_dropped)
+        rc = store_group_instead(w, u, g);
+    return rc;
 }
 
 enum rc
 store_unit_run(struct store_write *w, struct store_unit *u)
 {
-    const struct mark mark = {w->last_seq, w->n_rows, w->n_packets, w->is_gapped};
     bool has_savepoint = needs_savepoint(u);
+    struct mark mark;
     enum rc rc;
     clear_result(u);
-    if (has_savepoint) {
-        rc = conn_done(conn_stmt(w->conn, STORE_STMT_unit_savepoint));
-        if (rc != RC_OK)
-            return rc;
-    }
-    rc = run_steps(w, u);
+    mark = mark_of(w, u);
+    if (has_savepoint && (rc = run_stmt(w, STORE_STMT_unit_savepoint)) != RC_OK)
+        return rc;
+    rc = run_steps(w, u, u->steps, NULL, NULL);
     if (rc == RC_OK) {
         if (w->n_rows > mark.n_rows)
             u->result.last_seq = w->last_seq;
-        if (has_savepoint)
-            rc = release(w);
-        return rc;
+        return has_savepoint ? run_stmt(w, STORE_STMT_unit_release) : RC_OK;
     }
+    if (u->is_lost)
+        return RC_CONFLICT;
     if (rc == RC_CONFLICT || (rc == RC_INVALID && has_savepoint)) {
         const char *error = u->result.error;
-        if (has_savepoint && undo(w, &mark) != RC_OK)
+        if (has_savepoint &&
+            undo(w, u, STORE_STMT_unit_rollback, STORE_STMT_unit_release, &mark) != RC_OK)
             return rc == RC_CONFLICT ? RC_IO : rc;
         clear_result(u);
         u->result.error = error;

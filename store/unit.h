@@ -55,6 +55,25 @@ store_unit_destroy(struct store_unit *u); /* one that is not submitted; accepts 
 size_t store_unit_n_steps(const struct store_unit *u);
 /* Takes back all steps from number `n` on: a handler failed, its effects are dropped. */
 void store_unit_truncate(struct store_unit *u, size_t n);
+/* What one handler wants counts together or not at all: where a step of a group fails
+ * that may (application SQL; RC_INVALID, RC_TOOBIG), the group is left out, the rest of
+ * the unit stands. The view app_error and the log tell of it. */
+struct store_group;
+struct store_group_info { /* for the view; len 0: NULL */
+    struct str what;      /* "event", "connection" …, or the name of a handler */
+    struct str nsp, sio_id, event;
+    int64_t session_id; /* not 0: it makes a socket, whose connection is refused where it
+                           is left out: the job "refuse" does it, args
+                           {"session":…,"nsp":…,"message":…[,"data":a text of JSON]} */
+};
+/* May one of the steps from number `from` on fail (true also where it was taken back)? */
+bool store_unit_may_fail(const struct store_unit *u, size_t from);
+/* Makes one of the steps from number `from` on; it may contain groups. With `needs` it is
+ * left out, too, where that group is. NULL: none of the steps may fail, and `needs` is
+ * NULL: there is nothing to be done. */
+struct store_group *
+store_unit_group(struct store_unit *u, size_t from, struct store_group *needs,
+                 const struct store_group_info *info);
 /* The store takes the unit; on_done may be NULL. */
 void store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done,
                        void *arg);
@@ -275,8 +294,8 @@ struct store_value {
     double d;
     struct str s; /* text or blob; borrowed */
 };
-/* A statement named at load (store_app_add): in a SAVEPOINT; its failure fails the unit
- * (RC_INVALID). */
+/* A statement named at load (store_app_add); it may fail: then its group is left out, or
+ * the unit fails (RC_INVALID). */
 void store_unit_exec(struct store_unit *u, const char *name,
                      const struct store_value *values, size_t n);
 

@@ -12,8 +12,9 @@
  * - A handler keeps nothing in process memory: the next packet of the same client may be
  *   handled by another process. What lasts is socket data, rooms, the application's own
  *   tables; whatever happens later continues BY NAME.
- * - Verbs return void: the first error sticks (app_error), drops all effects of the unit
- *   and is logged once.
+ * - Verbs return void: the first error sticks (app_error), drops all effects of the
+ *   handler and is logged once. A statement (app_exec) that fails at the commit drops
+ * those of its event; where it is part of a connection, that is refused.
  * - `struct app_call`, `struct app_to` and everything borrowed from them live until the
  *   handler returns.
  *

@@ -99,14 +99,29 @@ parse(struct str text)
     return json_loadb(text.p, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }
 
+/* What came since `mark` counts together or not at all. */
+static void
+group(struct app_call *c, const struct work_mark *mark, const char *what)
+{
+    struct work *w = c->w;
+    if (!work_may_fail(w, mark, c->k))
+        return;
+    const struct store_group_info info = {
+        .what = str_of(what),
+        .nsp = str_of(c->nsp_name),
+        .sio_id = str_of(app_id(c)),
+        .event = str_of(app_event(c)),
+    };
+    (void)store_unit_group(w->u, work_step_of(w, mark), c->k ? c->k->group : NULL, &info);
+}
+
 /* Runs one handler. Where it fails, what it added to the unit is taken back, and it is
  * logged once. */
 static void
 run(struct app_call *c, app_fn *fn, const char *what)
 {
     struct work *w = c->w;
-    bool had_unit = w->u != NULL;
-    size_t n_steps = had_unit ? store_unit_n_steps(w->u) : 0, n_direct = w->n_direct;
+    const struct work_mark mark = work_mark(w);
     enum sio_reason close_reason = w->close_reason;
     bool was_gone = c->k != NULL && c->k->is_gone;
     int64_t start_us = clock_now_us();
@@ -116,11 +131,14 @@ run(struct app_call *c, app_fn *fn, const char *what)
     if (took_us > SLOW_US)
         log_warn("app", "handler.slow", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name),
                  LOG_I("ms", took_us / 1000));
-    if (c->error == RC_OK)
+    if (c->error == RC_OK) {
+        if (!c->is_part)
+            group(c, &mark, what);
         return;
+    }
     if (w->u != NULL)
-        store_unit_truncate(w->u, had_unit ? n_steps : w->n_guard + n_direct);
-    while (w->n_direct > n_direct)
+        store_unit_truncate(w->u, work_step_of(w, &mark));
+    while (w->n_direct > mark.n_direct)
         store_packet_unref(w->direct[--w->n_direct].p);
     w->close_reason = close_reason;
     if (c->k != NULL)
@@ -156,7 +174,9 @@ call_event(struct work *w, struct work_socket *k, const struct call_event *ev)
     struct app_call c;
     if (k->app == NULL)
         return;
+    const struct work_mark mark = work_mark(w);
     call_init(&c, w, k, CALL_PACKET_MIDDLEWARE);
+    c.is_part = true;
     c.ev = ev;
     c.has_ack = ev->has_ack_id;
     c.ack_id = ev->ack_id;
@@ -176,6 +196,7 @@ call_event(struct work *w, struct work_socket *k, const struct call_event *ev)
         rest.has_ack_id = c.has_ack && !c.is_acked;
         incoming_event(w, k, &rest);
     }
+    group(&c, &mark, "event");
     call_fini(&c);
 }
 
@@ -209,7 +230,7 @@ call_middleware(struct work *w, struct work_socket *k, app_fn *fn, size_t number
 {
     struct app_call c;
     call_init(&c, w, k, CALL_MIDDLEWARE);
-    c.is_connecting = true;
+    c.is_connecting = c.is_part = true;
     c.number = number;
     run(&c, fn, "connection middleware");
     enum call_verdict verdict = c.is_held ? CALL_HELD : CALL_ACCEPTED;
@@ -270,12 +291,16 @@ call_later(struct work *w, struct work_socket *k, const struct call_later *l)
         log_error("app", "later.unknown", LOG_Z("name", l->name),
                   LOG_Z("nsp", c.nsp_name));
     } else {
+        const struct work_mark mark = work_mark(w);
+        c.is_part = c.is_connecting;
         run(&c, h->fn, h->name);
         if (c.is_connecting && c.error == RC_OK && c.is_accepted)
             connect_resume(w, c.k, c.number + 1);
         else if (c.is_connecting && (c.error != RC_OK || c.is_refused))
             connect_error(w, c.nsp_name, c.is_refused ? c.refusal : "Internal error",
                           c.refusal_data);
+        if (c.is_connecting)
+            connect_group(w, &mark, c.k, h->name);
     }
     call_fini(&c);
 }

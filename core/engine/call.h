@@ -58,6 +58,7 @@ struct app_call {
     /* middleware, and continuations of app_hold */
     size_t number;
     bool is_held, is_refused, is_accepted, is_connecting;
+    bool is_part;         /* of a group that the caller makes: event, connection */
     bool is_keeping_args; /* its continuations get the event too */
     bool is_over_limit;   /* the error is a limit that its client ran into */
     char *refusal, *refusal_data;

@@ -134,10 +134,25 @@ socket_drop(struct work *w, struct work_socket *k)
     (void)w;
 }
 
+void
+connect_group(struct work *w, const struct work_mark *m, struct work_socket *k,
+              const char *what)
+{
+    const struct store_group_info info = {
+        .what = str_of(what),
+        .nsp = str_of(k->nsp_name),
+        .sio_id = str_of(k->sio_id),
+        .session_id = w->session_id,
+    };
+    if (w->u != NULL)
+        k->group = store_unit_group(w->u, work_step_of(w, m), NULL, &info);
+}
+
 /* SIO-MIDDLEWARE, SIO-MIDDLEWARE-HELD */
 void
 connect_resume(struct work *w, struct work_socket *k, size_t from)
 {
+    const struct work_mark mark = work_mark(w);
     size_t number = 0;
     for (const struct app_handler *h = k->app->use; h != NULL; h = h->next, number++) {
         char *message = NULL, *data = NULL;
@@ -155,9 +170,11 @@ connect_resume(struct work *w, struct work_socket *k, size_t from)
         socket_drop(w, k);
         free(message);
         free(data);
+        connect_group(w, &mark, k, "connection");
         return;
     }
     accept_socket(w, k);
+    connect_group(w, &mark, k, "connection");
 }
 
 /* A fresh id; revision 3 derives it from the session's (eio3.md 5.5). */

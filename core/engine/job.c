@@ -143,6 +143,21 @@ run_kick(struct job *job, struct work *w, const json_t *args)
     return RC_OK;
 }
 
+/* A connection that its own effects failed at, or that an application in SQL refused: its
+ * socket was never there. */
+static enum rc
+run_refuse(struct work *w, const json_t *args)
+{
+    const char *nsp = json_string_value(json_object_get(args, "nsp"));
+    const char *message = json_string_value(json_object_get(args, "message"));
+    w->session_id = json_integer_value(json_object_get(args, "session"));
+    enum rc rc = load_session(w);
+    if (rc == RC_OK && w->has_transport && nsp != NULL)
+        connect_error(w, nsp, message ? message : "",
+                      json_string_value(json_object_get(args, "data")));
+    return rc;
+}
+
 static enum rc
 run_later(struct job *job, struct work *w, const json_t *args)
 {
@@ -188,6 +203,8 @@ on_timer(struct timer *t)
             rc = run_disconnect(job, &w, args);
         else if (strcmp(job->j.name, "kick") == 0)
             rc = run_kick(job, &w, args);
+        else if (strcmp(job->j.name, "refuse") == 0)
+            rc = run_refuse(&w, args);
         else
             rc = run_later(job, &w, args);
     }

@@ -80,6 +80,27 @@ work_fini(struct work *w)
     w->n_direct = 0;
 }
 
+struct work_mark
+work_mark(const struct work *w)
+{
+    return (struct work_mark){w->u != NULL, w->u ? store_unit_n_steps(w->u) : 0,
+                              w->n_direct};
+}
+
+size_t
+work_step_of(const struct work *w, const struct work_mark *m)
+{
+    return m->has_unit ? m->n_steps : w->n_guard + m->n_direct;
+}
+
+bool
+work_may_fail(const struct work *w, const struct work_mark *m,
+              const struct work_socket *k)
+{
+    return w->u != NULL && ((k != NULL && k->group != NULL) ||
+                            store_unit_may_fail(w->u, work_step_of(w, m)));
+}
+
 static void
 append(struct work *w, const struct work_socket *k, struct store_packet *p)
 {

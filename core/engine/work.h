@@ -40,6 +40,8 @@ struct work_socket {
     char *user;
     struct work_room *rooms;
     struct recovery *recovery; /* owned; NULL: a new socket, or one that is there */
+    struct store_group
+        *group; /* this unit's that makes it, if that may fail; else NULL */
     char *auth; /* JSON of a CONNECT that is being handled, owned; NULL: ask the store */
 };
 
@@ -93,6 +95,17 @@ struct work {
 };
 
 void work_fini(struct work *w);
+/* Where the effects of a handler begin. */
+struct work_mark {
+    bool has_unit;
+    size_t n_steps, n_direct;
+};
+struct work_mark work_mark(const struct work *w);
+/* The number of the first step since then; there is a unit. */
+size_t work_step_of(const struct work *w, const struct work_mark *m);
+/* May one of the effects since then fail at the commit, or does its socket's making? */
+bool work_may_fail(const struct work *w, const struct work_mark *m,
+                   const struct work_socket *k);
 /* The unit, for a step that is no direct packet: creates it with its guard, moves noted
  * direct packets into it. */
 struct store_unit *work_unit(struct work *w);
@@ -130,6 +143,10 @@ void connect_auth_of_query(struct buf *b, struct str query);
 void connect_resume(struct work *w, struct work_socket *k, size_t from);
 void connect_error(struct work *w, const char *nsp_name, const char *message,
                    const char *data_json);
+/* All effects since then make the socket: where one fails at the commit, the connection
+ * is refused. */
+void connect_group(struct work *w, const struct work_mark *m, struct work_socket *k,
+                   const char *what);
 
 /* ---- call.c ---- */
 /* A disconnect or other continuation, and events; the effects land in `w`. A handler that

@@ -72,3 +72,15 @@ BEGIN
     UPDATE t_hook_count SET n_rows = n_rows + old.is_parked - new.is_parked,
         n_bytes = n_bytes + (old.is_parked - new.is_parked) * new.n_bytes;
 END;
+
+-- ----------------------------------------------------------------------------------- applications in SQL (docs/sql.md)
+
+CREATE TABLE t_app_error (                      -- what handlers could not do; the newest 1000
+    error_id       INTEGER PRIMARY KEY AUTOINCREMENT, -- in which order
+    made_s         INTEGER NOT NULL,            -- when, Unix time
+    what           TEXT    NOT NULL,            -- event, connection …, or the handler's name
+    nsp            TEXT,                        -- where
+    sio_id         TEXT,                        -- whose it was; it may never have existed
+    event          TEXT,                        -- name of the event
+    error          TEXT    NOT NULL             -- one line
+) STRICT;

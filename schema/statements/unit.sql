@@ -1,4 +1,4 @@
--- A unit that may have to be undone alone. store/unit.c
+-- A unit, or a group of its steps, that may have to be undone alone. store/unit.c
 --
 -- SPDX-License-Identifier: MIT
 
@@ -13,3 +13,15 @@ RELEASE unit;
 -- name: unit_rollback
 -- zero rows; the savepoint itself stays
 ROLLBACK TO unit;
+
+-- name: group_savepoint
+-- zero rows; they nest
+SAVEPOINT step_group;
+
+-- name: group_release
+-- zero rows
+RELEASE step_group;
+
+-- name: group_rollback
+-- zero rows; the savepoint itself stays
+ROLLBACK TO step_group;

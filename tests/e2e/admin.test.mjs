@@ -58,6 +58,8 @@ before(async () => {
   await call(people.bob, 'cast', { via: 'io', to: ['lobby', 'vip'] }, 'said', 'y'.repeat(500));
   await until('all processes to say that they have seen everything', async () =>
     (await server.value('SELECT max(n_behind) FROM process')) === 0);
+  await server.sql(`INSERT INTO t_app_error (made_s, what, nsp, sio_id, event, error)
+    VALUES (strftime('%s', 'now') + 0, 'event', '/', '${people.bob.id}', 'keep', 'UNIQUE constraint failed')`);
   await until('the end to be seen', async () => (await server.value('SELECT count(*) FROM disconnect')) === 1);
 });
 after(async () => {

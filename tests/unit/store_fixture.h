@@ -256,8 +256,9 @@ again:
             continue;
         rc = store_unit_run(&p->w, units[i]);
         if (rc != RC_OK) {
-            store_unit_fail(units[i], rc, NULL);
-            is_out[i] = true;
+            is_out[i] = rc != RC_CONFLICT;
+            if (is_out[i])
+                store_unit_fail(units[i], rc, NULL);
             if (!sqlite3_get_autocommit(p->conn.db))
                 fx_exec(p, "ROLLBACK");
             goto again;
