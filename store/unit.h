@@ -310,5 +310,7 @@ struct store_field {
  * such verb; allowed: …". */
 void store_unit_action(struct store_unit *u, const char *view,
                        const struct store_field *fields, size_t n);
+/* Is there such a verb, and has it this column? */
+bool store_verb_has(const char *verb, const char *column);
 
 #endif

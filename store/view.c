@@ -62,6 +62,17 @@ store_view_column(struct str *list, struct str *column)
     return true;
 }
 
+bool
+store_verb_has(const char *verb, const char *column)
+{
+    const struct store_view *v = store_view_find(str_of(verb));
+    struct str list = str_of(v ? v->verb : NULL), name;
+    while (store_view_column(&list, &name))
+        if (str_eqz(name, column))
+            return true;
+    return false;
+}
+
 /* ---- reading ---- */
 
 struct reading {
