@@ -87,7 +87,8 @@ MAN := $(patsubst docs/man/%,$(B)/man/%,$(MAN_IN)) $(B)/man/siolite.conf.5 $(B)/
 
 GENERATED := $(if $(wildcard core/app/app.h),$(GEN)/siolite/app.h) \
              $(if $(wildcard schema/statements.awk),$(GEN)/store_statements.h) \
-             $(if $(wildcard schema/schema.awk),$(GEN)/store_schema.h)
+             $(if $(wildcard schema/schema.awk),$(GEN)/store_schema.h) \
+             $(if $(wildcard store/ctl/conf),$(GEN)/ctl_conf.h)
 
 .PHONY: all deb run run-conformance test test-long bench bench-quick install uninstall dist clean \
         format compile_commands.json setup-run setup-test \
@@ -147,6 +148,10 @@ $(GEN)/store_schema.h: schema/schema.awk $(sort $(wildcard schema/migrations/*.s
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)awk -f $< $(filter %.sql,$^) >$@.new && mv $@.new $@
+$(GEN)/ctl_conf.h: store/ctl/conf/conf.awk $(sort $(wildcard store/ctl/conf/*.in)) store/ctl/conf
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk -f $< $(filter %.in,$^) >$@.new && mv $@.new $@
 $(GEN)/siolite/app.h: core/app/app.h
 	$(Q)mkdir -p $(@D)
 	$(Q)cp $< $@

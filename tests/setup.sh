@@ -16,9 +16,10 @@ packages="gcc libc6-dev make pkg-config sqlite3 lighttpd curl ca-certificates
 case $level in
 run) ;;
 test | long)
-    # apache2-bin is the program and its modules, without the service.
+    # apache2-bin is the program and its modules, without the service; the others have one.
     packages="$packages libcmocka-dev clang-format mandoc php-cli php-sqlite3 python3 fonts-dejavu-core
-        apache2-bin clang libclang-rt-dev debhelper lintian python3-socketio python3-requests python3-websocket strace"
+        apache2-bin libapache2-mod-fcgid nginx-light caddy clang libclang-rt-dev debhelper lintian python3-socketio
+        python3-requests python3-websocket strace"
     command -v chromium >/dev/null || packages="$packages chromium"
     ;;
 package) packages="$packages debhelper dpkg-dev libssl-dev lintian mandoc" ;;
@@ -90,7 +91,7 @@ if [ "$missing" ]; then
     fi
     echo "setup: installing $missing"
     case " $missing" in
-    *" lighttpd "* | *" php-cli "*) services_off ;;
+    *" lighttpd "* | *" php-cli "* | *" nginx-light "* | *" caddy "*) services_off ;;
     esac
     ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || as_root apt-get -q update
     if ! install_packages; then

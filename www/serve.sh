@@ -15,7 +15,7 @@ app=${APP:-$build/apps/chat.so}
 
 [[ $port =~ ^[0-9]+$ ]] && ((port >= 1 && port <= 65000)) || die "PORT=$port is not a port" 2
 need lighttpd curl setpriv flock
-for file in "$build/siolite.fcgi" "$build/siolite-ws" "$app"; do
+for file in "$build/siolite.fcgi" "$build/siolite-ws" "$build/siolite" "$app"; do
     [ -e "$file" ] || die "$file does not exist" 2
 done
 lock_run_dir
@@ -30,12 +30,13 @@ app = $(realpath "$app")
 path = /socket.io
 client_dir = $PWD/build/npm/node_modules/socket.io-client/dist
 recovery = 120s
+trusted_proxy = 127.0.0.1
 END
 for program in siolite.fcgi siolite-ws; do
     "$build/$program" --config run/siolite.conf --check-config >run/log/check.log 2>&1 ||
         die "$(tail -n 1 run/log/check.log)"
 done
-lighttpd_conf run/lighttpd.conf "$port" "$PWD/www" "$socket_dir/fcgi-1.sock $socket_dir/fcgi-2.sock" \
+lighttpd_conf run/lighttpd.conf "$port" "$PWD/www" run/siolite.conf "$socket_dir/fcgi-1.sock $socket_dir/fcgi-2.sock" \
     "$ws_1 $ws_2"
 
 for i in 1 2; do

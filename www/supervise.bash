@@ -61,12 +61,14 @@ lock_run_dir() {
     [ ${#socket_dir} -le 90 ] || die "the path of this folder is too long for a unix socket"
 }
 
-# lighttpd_conf FILE PORT ROOT "SOCKET..." "WS_PORT..."
+# lighttpd_conf FILE PORT ROOT CONFIG "SOCKET..." "WS_PORT..."
 lighttpd_conf() {
-    local fcgi='' ws='' word
-    for word in $4; do fcgi+="( \"socket\" => \"$word\", \"check-local\" => \"disable\" ), "; done
-    for word in $5; do ws+="( \"host\" => \"127.0.0.1\", \"port\" => $word ), "; done
-    sed -e "s|@PORT@|$2|" -e "s|@ROOT@|$3|" -e "s|@FCGI@|${fcgi%, }|" -e "s|@WS@|${ws%, }|" \
+    local addresses=() word
+    for word in $5; do addresses+=(--fcgi "$word"); done
+    for word in $6; do addresses+=(--ws "127.0.0.1:$word"); done
+    "$build/siolite" conf lighttpd --config "$4" "${addresses[@]}" >"$1.siolite" 2>&1 ||
+        die "$(tail -n 1 "$1.siolite")"
+    sed -e "s|@PORT@|$2|" -e "s|@ROOT@|$3|" -e "s|@SIOLITE@|$PWD/$1.siolite|" \
         -e "s|@CLIENT@|$PWD/build/npm/node_modules/socket.io-client/dist|" \
         www/lighttpd.conf.in >"$1"
 }

@@ -404,6 +404,7 @@ cfg_init(struct cfg *c)
         assert(rc == RC_OK);
         (void)rc;
     }
+    c->file = xstrdup("");
     c->hash = xstrdup("");
 }
 
@@ -413,6 +414,7 @@ cfg_fini(struct cfg *c)
     for (size_t i = 0; i < CFG_N_OPTIONS; i++)
         if (is_string_type(CFG_OPTIONS[i].type))
             free(*(char **)field(c, &CFG_OPTIONS[i]));
+    free(c->file);
     free(c->hash);
     memset(c, 0, sizeof *c);
 }
@@ -446,8 +448,10 @@ cfg_load(struct cfg *c, const char *file, struct buf *err)
         buf_append_c(&where, 0);
         rc = set_in_folder(c, line, folder, where.p, err);
     }
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
+        set_string(&c->file, xstrdup(file));
         set_string(&c->hash, hash_text(buf_str(&text)));
+    }
 out:
     buf_fini(&text);
     buf_fini(&where);

@@ -73,7 +73,8 @@ struct cfg {
         json_depth_max;
     int64_t empty_session_ms; /* how long a session may live without a namespace */
     int64_t handshakes_per_s; /* per address; 0 = unlimited */
-    char *hash;               /* of the file's text, hex: recorded by each process */
+    char *file;               /* that was loaded; "" = none */
+    char *hash;               /* of its text, hex: recorded by each process */
 };
 
 /* Defaults (design.md section 9). */

@@ -93,4 +93,15 @@ MUST_CHECK int ctl_read(struct ctl *c, const char *view, const struct store_fiel
                         size_t n, size_t limit, store_view_fn *fn, void *arg);
 extern const struct ctl_command ctl_init;
 
+/* ---- program.c ---- */
+/* Where a program of this installation is: "siolite.fcgi", "siolite-ws" …; owned by the
+ * caller. If it is nowhere, where it should be, and *is_there is false. */
+char *ctl_program(const char *name, bool *is_there);
+/* The same file or folder without links and relative parts, as far as it exists; owned by
+ * the caller. */
+char *ctl_absolute(const char *path);
+
+/* ---- conf.c ---- */
+extern const struct ctl_command ctl_conf;
+
 #endif

@@ -14,6 +14,7 @@
 
 static const struct ctl_command *const COMMANDS[] = {
     &ctl_init,
+    &ctl_conf,
 };
 
 const struct ctl_option ctl_common_options[] = {

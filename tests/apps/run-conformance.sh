@@ -23,7 +23,7 @@ read -ra flags <<<"${SIOLITE_FLAGS:-}"
 
 [[ $port =~ ^[0-9]+$ ]] && ((port >= 1 && port <= 65000)) || die "PORT=$port is not a port" 2
 need lighttpd curl setpriv flock
-for file in "$build/siolite.fcgi" "$build/siolite-ws" "$app"; do
+for file in "$build/siolite.fcgi" "$build/siolite-ws" "$build/siolite" "$app"; do
     [ -e "$file" ] || die "$file does not exist" 2
 done
 lock_run_dir
@@ -87,7 +87,8 @@ entry() {
     local instance=$1 i=$2 entry_port=$3 ws_port=$4 dir=$run/${1,,} id=${1,,}-$2
     "$build/siolite.fcgi" --config "$dir/siolite.conf" "${flags[@]}" --check-config \
         >$run/log/check.log 2>&1 || die "$(tail -n 1 $run/log/check.log)"
-    lighttpd_conf "$dir/lighttpd-$i.conf" "$entry_port" "$PWD/www" "$socket_dir/$id.sock" "$ws_port"
+    lighttpd_conf "$dir/lighttpd-$i.conf" "$entry_port" "$PWD/www" "$dir/siolite.conf" \
+        "$socket_dir/$id.sock" "$ws_port"
     add "siolite.fcgi $instance $i" "$run/log/$id-fcgi.log" "$build/siolite.fcgi" \
         --config "$dir/siolite.conf" --set "fcgi_listen=$socket_dir/$id.sock" "${flags[@]}"
     add "siolite-ws $instance $i" "$run/log/$id-ws.log" "$build/siolite-ws" \

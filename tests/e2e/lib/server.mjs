@@ -69,7 +69,7 @@ export const needsOwn =
 export const needsStreaming =
   process.env.SIOLITE_TEST_FRONT === 'buffering' && 'the web server buffers requests';
 
-function freePorts(n) {
+export function freePorts(n) {
   const servers = Array.from({ length: n }, () => net.createServer());
   return Promise.all(
     servers.map(

@@ -20,7 +20,7 @@ export const PATH = '/socket.io/';
 // With `body` a function it gets the request to write to, and ends it itself.
 export function request(
   base,
-  { method = 'GET', path = PATH, query = {}, headers = {}, body } = {},
+  { method = 'GET', path = PATH, query = {}, headers = {}, body, localAddress } = {},
 ) {
   const url = new URL(base);
   const search =
@@ -30,6 +30,7 @@ export function request(
     port: url.port,
     method,
     agent: false,
+    localAddress,
     path: path + (search ? `?${search}` : ''),
     headers,
   };
@@ -80,11 +81,12 @@ export const packetsOf = (body) => (body === '' ? [] : body.split(SEPARATOR));
 
 // A raw polling session. With several urls each request goes to the next one.
 export class Polling {
-  constructor(urls, { query = {}, headers = {} } = {}) {
+  constructor(urls, { query = {}, headers = {}, localAddress } = {}) {
     this.urls = [urls].flat();
     this.turn = 0;
     this.query = { EIO: '4', transport: 'polling', ...query };
     this.headers = headers;
+    this.localAddress = localAddress;
   }
 
   static async open(urls, options) {
@@ -126,6 +128,7 @@ export class Polling {
     this.turn++;
     return request(url, {
       query: this.query,
+      localAddress: this.localAddress,
       ...options,
       headers: { ...this.headers, ...options.headers },
     });
