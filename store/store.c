@@ -68,13 +68,17 @@ struct store {
 
 /* ---- delivering rows ---- */
 
-static void
+/* RC_BUSY: it can't be taken now; go on with it later. */
+static enum rc
 deliver(struct store *st, struct store_packet *p)
 {
     if (p->seq <= st->last_seq)
-        return; /* invariant 1 */
+        return RC_OK; /* invariant 1 */
+    if (st->hooks.can_take && !st->hooks.can_take(st->hooks.arg, p))
+        return RC_BUSY;
     st->last_seq = p->seq;
     st->hooks.on_packet(st->hooks.arg, p);
+    return RC_OK;
 }
 
 static void
@@ -135,7 +139,7 @@ read_back(struct store *st, int64_t to_seq, bool *is_all)
     if (rc == RC_OK && st->read.n && st->read.list[0]->seq != st->last_seq + 1)
         rc = check_horizon(st, &is_beyond); /* or the gap of a raised epoch */
     for (size_t i = 0; i < st->read.n && rc == RC_OK && !is_beyond; i++)
-        deliver(st, st->read.list[i]);
+        rc = deliver(st, st->read.list[i]);
     st->is_delivering = false;
     drop_read(st);
     if (rc == RC_OK)
@@ -169,16 +173,15 @@ is_absorbed(const struct store *st, const struct store_head *head)
 
 /* ---- batches ---- */
 
-static void
+static enum rc
 deliver_own(struct store *st, struct store_batch *b)
 {
+    enum rc rc = RC_OK;
     st->is_delivering = true;
-    for (size_t i = 0; i < b->n_packets; i++) {
-        deliver(st, b->packets[i]);
-        store_packet_unref(b->packets[i]);
-    }
-    b->n_packets = 0;
+    for (size_t i = 0; i < b->n_packets && rc == RC_OK; i++)
+        rc = deliver(st, b->packets[i]);
     st->is_delivering = false;
+    return rc;
 }
 
 /* RC_BUSY: some rows before or in it can't be read now; go on later. */
@@ -198,7 +201,8 @@ absorb(struct store *st, struct store_batch *b)
     if (rc == RC_BUSY)
         return rc;
     /* Where reading failed for good, the rows are delivered that can be. */
-    deliver_own(st, b);
+    if (deliver_own(st, b) == RC_BUSY)
+        return RC_BUSY;
     if (rc == RC_OK && b->has_head && st->last_seq <= b->last_seq) {
         st->absorbed = b->head;
         st->has_absorbed = true;
@@ -327,7 +331,7 @@ store_fence(struct store *st)
          i++)
         ;
     if (!has_head) {
-        store_wake_signal(&st->wake);
+        store_wake_rest(&st->wake, 0, true);
         return RC_BUSY;
     }
     if (is_absorbed(st, &head))
@@ -496,7 +500,7 @@ drain(struct store *st)
             while (read_back(st, b->prev_seq, &is_all) == RC_OK && !is_all)
                 ;
         if (absorb(st, b) != RC_OK)
-            deliver_own(st, b); /* what is missing, the next process reads */
+            (void)deliver_own(st, b); /* what is missing, the next process reads */
         st->batches = b->next;
         queue_done(st, b->units);
         destroy_batch(b);

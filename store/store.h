@@ -12,8 +12,8 @@
  *
  * Invariants:
  *
- * 1. on_packet sees every row of the log once, in the order of seq, own rows and those of
- * others alike.
+ * 1. on_packet takes every row of the log once, in the order of seq, own rows and those
+ * of others alike.
  *
  * 2. A unit's on_done runs after on_packet saw the unit's rows, and only after COMMIT.
  *
@@ -56,6 +56,9 @@ struct store_hooks {
      * everything it holds in memory is stale; it must end its sessions. The tail goes on
      * at the present end. */
     void (*on_horizon)(void *arg);
+    /* Asked before on_packet; NULL: always. False: not now; the row comes again with the
+     * next store_pump(), before any other. */
+    bool (*can_take)(void *arg, const struct store_packet *p);
 };
 
 /* Opens or creates the database (migrations, epoch), takes the kernel lock that says that

@@ -234,6 +234,8 @@ is_due(const struct adapter *a, struct sub_socket *k, const struct store_packet 
 static void
 deliver(struct adapter *a, struct sub *s, struct store_packet *p)
 {
+    if (p->nsp_id != 0 && a->row_nsp == NULL)
+        return; /* forgotten: nobody is in it */
     s->ops->on_event(s, p,
                      wire_frames(p, a->row_nsp != NULL ? a->row_nsp->name : STR("/"),
                                  s->form, a->epoch));

@@ -22,6 +22,7 @@ struct sub;
 
 struct nsp { /* a namespace by its id in the log; lives as long as a socket is in it */
     int64_t nsp_id;
+    int64_t used_round;        /* of the sweeper, when it was last asked for */
     struct str name;           /* owned */
     const struct app_nsp *app; /* its handlers; NULL: none */
 };

@@ -339,17 +339,6 @@ app_protocol(struct app_call *c)
     return c->w->protocol;
 }
 
-bool
-app_is_recovered(struct app_call *c)
-{
-    struct store_socket s;
-    if (c->k != NULL && c->k->recovery != NULL)
-        return true;
-    return c->k != NULL && c->k->socket_id > 0 &&
-           store_read_socket(c->w->e->store, c->k->socket_id, &s) == RC_OK &&
-           s.is_recovered;
-}
-
 /* Reads on the loop fail only while the WAL-index is being written: some nanoseconds,
  * unless its writer was killed in it. */
 static enum rc
@@ -361,6 +350,15 @@ read_socket(struct app_call *c, struct store_socket *s)
     if (rc != RC_OK && rc != RC_NOTFOUND)
         call_fail(c, rc, "the socket can't be read");
     return rc;
+}
+
+bool
+app_is_recovered(struct app_call *c)
+{
+    struct store_socket s;
+    if (c->k != NULL && c->k->recovery != NULL)
+        return true;
+    return read_socket(c, &s) == RC_OK && s.is_recovered;
 }
 
 const char *
@@ -407,10 +405,15 @@ load_handshake(struct app_call *c)
     struct str json, remote;
     if (c->handshake != NULL)
         return;
-    if (c->w->session_id != 0 &&
-        store_read_handshake(c->w->e->store, c->w->session_id, &json, &remote) == RC_OK) {
-        c->handshake = parse(json);
-        c->remote = call_lend_str(c, remote);
+    if (c->w->session_id != 0) {
+        enum rc rc =
+            store_read_handshake(c->w->e->store, c->w->session_id, &json, &remote);
+        if (rc == RC_OK) {
+            c->handshake = parse(json);
+            c->remote = call_lend_str(c, remote);
+        } else if (rc != RC_NOTFOUND) {
+            call_fail(c, rc, "the handshake can't be read");
+        }
     }
     if (c->handshake == NULL)
         c->handshake = json_object();

@@ -230,10 +230,13 @@ recovery_find(struct work *w, struct work_socket *k)
     struct store_recovery r;
     struct buf pid = {0}, offset = {0};
     int64_t seq = 0;
-    bool is_found = w->e->cfg->recovery_ms > 0 && w->protocol == 4 &&
-                    auth_text(k, "pid", &pid) && pid.len > 0 &&
-                    store_read_recovery(w->e->store, buf_str(&pid), &r) == RC_OK &&
-                    str_eqz(r.nsp, k->nsp_name) && r.session_id != w->session_id &&
+    bool is_asked = w->e->cfg->recovery_ms > 0 && w->protocol == 4 &&
+                    auth_text(k, "pid", &pid) && pid.len > 0;
+    enum rc rc =
+        is_asked ? store_read_recovery(w->e->store, buf_str(&pid), &r) : RC_NOTFOUND;
+    w->is_busy |= rc == RC_BUSY;
+    bool is_found = rc == RC_OK && str_eqz(r.nsp, k->nsp_name) &&
+                    r.session_id != w->session_id &&
                     (!r.is_lost || r.gone_ms + w->e->cfg->recovery_ms > w->now_ms);
     if (is_found) {
         (void)auth_text(k, "offset", &offset);
@@ -276,7 +279,7 @@ connect_begin(struct work *w, struct str nsp_name, struct str auth)
         /* SIO-RECOVERY-MIDDLEWARE */
         if (recovery_find(w, k))
             connect_resume(w, k, w->e->cfg->is_recovery_skip_middleware ? SIZE_MAX : 0);
-        else
+        else if (!w->is_busy)
             connect_resume(w, k, 0);
     }
     free(name);

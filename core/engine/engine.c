@@ -18,6 +18,8 @@
 #define DRAIN_MAX_MS 5000
 #define RETRY_MS 1
 #define NSPS_SLICE 100
+#define NSP_KEEP_ROUNDS                                                                  \
+    400 /* of the sweeper, 100 s: longer than a row waits for a poll */
 
 /* ---- put off ---- */
 
@@ -111,6 +113,12 @@ on_wake(struct later *l)
     job_claim_stray((struct engine *)((char *)l - offsetof(struct engine, wake)));
 }
 
+static bool
+can_take(void *arg, const struct store_packet *p)
+{
+    return p->nsp_id == 0 || engine_nsp_load(arg, p->nsp_id) != RC_BUSY;
+}
+
 static void
 on_packet(void *arg, struct store_packet *p)
 {
@@ -139,27 +147,34 @@ on_horizon(void *arg)
 
 /* ---- namespaces ---- */
 
-const struct nsp *
-engine_nsp(struct engine *e, int64_t nsp_id)
+enum rc
+engine_nsp_load(struct engine *e, int64_t nsp_id)
 {
     struct nsp *n = map_find(&e->nsps, nsp_id);
     struct str name;
-    if (n != NULL)
-        return n;
+    if (n != NULL) {
+        n->used_round = e->sweep_round;
+        return RC_OK;
+    }
     enum rc rc = store_read_nsp_name(e->store, nsp_id, &name);
-    if (rc == RC_NOTFOUND) /* forgotten: nobody is in it */
-        return NULL;
-    if (rc != RC_OK) {
+    if (rc != RC_OK && rc != RC_NOTFOUND && rc != RC_BUSY)
         log_error("engine", "nsp.unknown", LOG_I("nsp", nsp_id),
                   LOG_Z("code", rc_text(rc)));
-        return NULL;
-    }
+    if (rc != RC_OK)
+        return rc;
     n = xcalloc(1, sizeof *n);
     n->nsp_id = nsp_id;
+    n->used_round = e->sweep_round;
     n->name = (struct str){str_dup(name), name.len};
     n->app = app_registry_find(&e->app, n->name);
     map_put(&e->nsps, nsp_id, n);
-    return n;
+    return RC_OK;
+}
+
+const struct nsp *
+engine_nsp(struct engine *e, int64_t nsp_id)
+{
+    return engine_nsp_load(e, nsp_id) == RC_OK ? map_find(&e->nsps, nsp_id) : NULL;
 }
 
 void
@@ -167,8 +182,10 @@ engine_nsps_forget(struct engine *e)
 {
     int64_t ids[NSPS_SLICE], id;
     size_t n = 0, i = 0;
-    while (n < NSPS_SLICE && map_next(&e->nsps, &i, &id) != NULL)
-        if (map_find(&e->adapter.targets, store_key(STORE_TO_NSP, id)) == NULL)
+    const struct nsp *k;
+    while (n < NSPS_SLICE && (k = map_next(&e->nsps, &i, &id)) != NULL)
+        if (e->sweep_round - k->used_round > NSP_KEEP_ROUNDS &&
+            map_find(&e->adapter.targets, store_key(STORE_TO_NSP, id)) == NULL)
             ids[n++] = id;
     while (n > 0) {
         struct nsp *nsp = map_remove(&e->nsps, ids[--n]);
@@ -187,6 +204,10 @@ struct frame *
 engine_frames(struct engine *e, struct store_packet *p, enum wire_form form)
 {
     const struct nsp *nsp = p->nsp_id != 0 ? engine_nsp(e, p->nsp_id) : NULL;
+    if (p->nsp_id != 0 && nsp == NULL) {
+        log_error("engine", "nsp.unknown", LOG_I("nsp", p->nsp_id), LOG_I("seq", p->seq));
+        return NULL;
+    }
     return wire_frames(p, nsp ? nsp->name : STR("/"), form, e->adapter.epoch);
 }
 
@@ -345,7 +366,7 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     app_registry_init(&e->app);
     struct store_options so = {
         .cfg = o->cfg, .front = fronts[o->front], .address = o->address};
-    struct store_hooks hooks = {e, on_packet, on_horizon};
+    struct store_hooks hooks = {e, on_packet, on_horizon, can_take};
     enum rc rc = store_open(&e->store, &so, &hooks, err);
     if (rc != RC_OK)
         goto fail_store;

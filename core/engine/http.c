@@ -100,42 +100,40 @@ http_answer_empty(struct engine_http *h, int status)
 /* ---- handshake ---- */
 
 /* Revision 3: the session joins `/` by itself; its reply is in the answer to the next
- * GET. */
-static void
-join_main(struct engine *e, int64_t session_id, const char *eio_sid)
+ * GET. False: the store can't be read just now. */
+static bool
+join_main(struct engine_http *h)
 {
+    struct engine *e = h->e;
     struct partial none = {0};
     struct work w = {
         .e = e,
         .now_ms = clock_now_ms(),
-        .session_id = session_id,
+        .session_id = h->session.session_id,
         .protocol = 3,
         .transport = EIO_POLLING,
         .has_transport = true,
-        .eio_sid = eio_sid,
+        .eio_sid = h->eio_sid,
         .partial = &none,
     };
+    if (store_fence(e->store) != RC_OK)
+        return false;
     w.due_ms = session_ping_ms(e->cfg, w.now_ms) + e->cfg->ping_timeout_ms;
     connect_main(&w);
-    struct store_unit *u = work_unit(&w);
-    w.u = NULL;
-    engine_submit(e, u, NULL, NULL);
+    bool is_done = !w.is_busy;
+    if (is_done) {
+        struct store_unit *u = work_unit(&w);
+        w.u = NULL;
+        engine_submit(e, u, NULL, NULL);
+    }
     work_fini(&w);
+    return is_done;
 }
 
 static void
-on_session(void *arg, const struct store_result *r)
+answer_open(struct engine_http *h)
 {
-    struct engine_http *h = arg;
     struct engine *e = h->e;
-    if (r->rc == RC_OK && h->request.protocol == 3)
-        join_main(e, r->lease.session_id, h->eio_sid);
-    if (r->rc != RC_OK) {
-        log_error("engine", "handshake.failed", LOG_Z("code", rc_text(r->rc)),
-                  LOG_Z("error", r->error));
-        http_answer_empty(h, 503);
-        return;
-    }
     struct buf open, payload;
     buf_init(&open);
     buf_init(&payload);
@@ -172,11 +170,39 @@ on_session(void *arg, const struct store_result *r)
         free(h->headers);
         h->headers = buf_take(&headers, NULL);
     }
-    log_info("engine", "session.open", LOG_I("session", r->lease.session_id),
+    log_info("engine", "session.open", LOG_I("session", h->session.session_id),
              LOG_Z("transport", "polling"), LOG_I("protocol", h->request.protocol));
     http_answer(h, 200, TEXT_PLAIN, buf_str(&payload), true);
     buf_fini(&open);
     buf_fini(&payload);
+}
+
+static void
+on_join_turn(struct later *l)
+{
+    struct engine_http *h =
+        (struct engine_http *)((char *)l - offsetof(struct engine_http, later));
+    if (join_main(h))
+        answer_open(h);
+    else
+        engine_later(h->e, l, on_join_turn);
+}
+
+static void
+on_session(void *arg, const struct store_result *r)
+{
+    struct engine_http *h = arg;
+    if (r->rc != RC_OK) {
+        log_error("engine", "handshake.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
+        http_answer_empty(h, 503);
+        return;
+    }
+    h->session.session_id = r->lease.session_id;
+    if (h->request.protocol == 3)
+        on_join_turn(&h->later);
+    else
+        answer_open(h);
 }
 
 static void

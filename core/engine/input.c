@@ -115,7 +115,8 @@ msgpack(struct work *w, struct str data)
     buf_fini(&attachments);
 }
 
-/* The last attachment has come: the packet is whole. */
+/* The last attachment has come: the packet is whole. It stays where its handler could not
+ * read (w->is_busy): the message will be tried again. */
 static void
 complete(struct work *w)
 {
@@ -132,6 +133,11 @@ complete(struct work *w)
         work_close(w, SIO_R_FORCED_CLOSE);
     else
         packet(w, &p, buf_str(&attachments));
+    if (w->is_busy) {
+        part->text = text;
+        part->attachments = attachments;
+        return;
+    }
     buf_fini(&text);
     buf_fini(&attachments);
 }
@@ -145,10 +151,15 @@ binary(struct work *w, struct str data)
         work_close(w, SIO_R_FORCED_CLOSE);
         return;
     }
+    size_t len_before = part->attachments.len;
     store_packet_append_attachment(&part->attachments, data);
     part->is_changed = true;
     if (--part->n_owed == 0)
         complete(w);
+    if (w->is_busy) {
+        part->attachments.len = len_before;
+        part->n_owed = 1;
+    }
 }
 
 void
@@ -156,7 +167,7 @@ input_message(struct work *w, bool is_binary, struct str data)
 {
     struct partial *part = w->partial;
     struct sio_packet p;
-    if (w->close_reason != SIO_R_NONE)
+    if (w->close_reason != SIO_R_NONE || w->is_busy)
         return;
     w->e->counts.n[COUNT_BYTES_IN] += (int64_t)data.len;
     if (w->can_choose_parser)

@@ -94,15 +94,21 @@ struct engine {
 /* ---- engine.c ---- */
 void engine_later(struct engine *e, struct later *l, void (*fn)(struct later *l));
 void engine_later_cancel(struct engine *e, struct later *l);
+/* RC_OK: engine_nsp() gives it from now on, for as long as a socket here is in it, and a
+ * while after. RC_NOTFOUND: it is forgotten, nobody is in it. RC_BUSY: as store/read.h.
+ * So that no packet is ever said to be of another namespace, each row that may have to be
+ * encoded goes through here while it can still be put off. */
+MUST_CHECK enum rc engine_nsp_load(struct engine *e, int64_t nsp_id);
+/* NULL: forgotten. */
 const struct nsp *engine_nsp(struct engine *e, int64_t nsp_id);
-/* Frees some of those that no socket here is in; from a timer only, where nobody holds
- * one. */
+/* Frees some of those that nobody here has used for a while; from a timer only, where
+ * nobody holds one. */
 void engine_nsps_forget(struct engine *e);
 /* Submits; before on_done runs, the jobs that the unit created get their timers. */
 void
 engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
 enum wire_form engine_form(const struct engine *e, int protocol, enum sio_parser parser);
-/* The frames of a row, borrowed from it. */
+/* The frames of a row, borrowed from it; NULL: none. */
 struct frame *
 engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
 
@@ -176,10 +182,10 @@ struct engine_http {
     bool
         has_replay; /* `due` has rows that a recovered socket missed: it goes out whole */
     struct timer timer;
-    int64_t parked_ms; /* when it came */
+    int64_t begun_ms;  /* when it came */
+    int64_t parked_ms; /* when it was last tried */
     int64_t hold_ms;   /* how long it is held if nothing happens */
     struct later later;
-    int n_tries;
 };
 void http_answer(struct engine_http *h, int status, const char *type, struct str body,
                  bool can_compress);

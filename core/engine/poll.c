@@ -28,7 +28,7 @@
 
 #define UPGRADE_NOOP_MS 100
 #define RETRY_MS 1000
-#define TRIES_MAX 10000 /* one a ms */
+#define TRY_MS 10000 /* so long a request waits for a store that can't be read */
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
 static void poll_try(struct engine_http *h);
@@ -393,7 +393,7 @@ retry(struct engine_http *h)
     h->session = (struct store_session){0};
     if (h->answer == NULL)
         http_free(h);
-    else if (++h->n_tries > TRIES_MAX)
+    else if (clock_now_ms() - h->begun_ms > TRY_MS)
         http_answer_empty(h, 503);
     else
         engine_later(h->e, &h->later, poll_turn);
@@ -609,6 +609,7 @@ void
 poll_begin(struct engine_http *h)
 {
     h->timer.fn = on_timer;
+    h->begun_ms = clock_now_ms();
     poll_try(h);
 }
 

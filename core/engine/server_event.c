@@ -12,7 +12,8 @@
 #include "core/engine/call.h"
 #include "core/sio/json.h"
 
-static void
+/* False: its handler could not read just now. */
+static bool
 handle(struct engine *e, const struct store_packet *p)
 {
     const struct nsp *nsp = engine_nsp(e, p->nsp_id);
@@ -21,18 +22,20 @@ handle(struct engine *e, const struct store_packet *p)
     struct call_event ev = {.attachments = p->attachments};
     struct str rest;
     if (nsp == NULL || nsp->app == NULL)
-        return;
+        return true;
     if (sio_json_scan_array(p->body, INT32_MAX, &ev.event, &ev.args, &rest) != RC_OK) {
         log_error("engine", "server_event.broken", LOG_I("seq", p->seq));
-        return;
+        return true;
     }
     call_server_event(&w, nsp, &ev);
-    if (w.u != NULL) {
+    bool is_done = !w.is_busy;
+    if (is_done && w.u != NULL) {
         struct store_unit *u = w.u;
         w.u = NULL;
         engine_submit(e, u, NULL, NULL);
     }
     work_fini(&w);
+    return is_done;
 }
 
 static void
@@ -46,9 +49,14 @@ on_later(struct later *l)
     }
     struct due events = e->server_events; /* the fence may have brought more */
     e->server_events = (struct due){0};
-    for (size_t i = 0; i < events.n; i++)
-        handle(e, events.p[i]);
+    size_t n_done = 0;
+    while (n_done < events.n && handle(e, events.p[n_done]))
+        n_done++;
+    for (size_t i = n_done; i < events.n; i++)
+        due_add(&e->server_events, events.p[i]);
     due_clear(&events);
+    if (e->server_events.n > 0)
+        engine_later(e, l, on_later);
 }
 
 void

@@ -51,6 +51,7 @@ struct load {
     struct interval *intervals; /* sockets: key STORE_TO_NSP; rooms: key STORE_TO_ROOM */
     size_t n, cap;
     struct due *out;
+    enum rc rc; /* RC_BUSY: a row's namespace can't be read now */
 };
 
 static void
@@ -143,6 +144,16 @@ is_due_to(const struct load *l, int64_t socket_id, const struct store_packet *p)
 }
 
 static void
+take_row(struct load *l, struct store_packet *p)
+{
+    enum rc rc = p->nsp_id != 0 ? engine_nsp_load(l->e, p->nsp_id) : RC_OK;
+    if (rc == RC_OK)
+        due_add(l->out, p);
+    else if (rc != RC_NOTFOUND) /* forgotten: nobody is in it */
+        l->rc = rc;
+}
+
+static void
 consider(void *arg, struct store_packet *p)
 {
     struct load *l = arg;
@@ -154,7 +165,7 @@ consider(void *arg, struct store_packet *p)
         return;
     if (p->to_kind == STORE_TO_SESSION) {
         if (p->to_id == l->s->session_id)
-            due_add(l->out, p);
+            take_row(l, p);
         return;
     }
     for (size_t i = 0; i < l->n; i++) {
@@ -162,7 +173,7 @@ consider(void *arg, struct store_packet *p)
         if ((n->key & 3) == STORE_TO_NSP &&
             n->key == store_key(STORE_TO_NSP, p->nsp_id) && holds(n, p->seq) &&
             is_due_to(l, n->socket_id, p)) {
-            due_add(l->out, p);
+            take_row(l, p);
             return;
         }
     }
@@ -234,9 +245,11 @@ session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_se
     enum rc rc = store_read_sockets(e->store, s->session_id, cursor_seq, on_socket, &c);
     while (c.open != NULL) {
         struct socket_copy *k = c.open;
-        const struct nsp *nsp = rc == RC_OK ? engine_nsp(e, k->nsp_id) : NULL;
-        if (nsp != NULL)
-            adapter_socket_add(&e->adapter, s, k->socket_id, nsp, str_of(k->sio_id));
+        if (rc == RC_OK)
+            rc = engine_nsp_load(e, k->nsp_id);
+        if (rc == RC_OK)
+            adapter_socket_add(&e->adapter, s, k->socket_id, engine_nsp(e, k->nsp_id),
+                               str_of(k->sio_id));
         c.open = k->next;
         free(k);
     }
@@ -244,6 +257,8 @@ session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_se
         rc = store_read_members(e->store, s->session_id, cursor_seq, on_member, &l);
     if (rc == RC_OK)
         rc = catch_up(&l, max_seq);
+    if (rc == RC_OK)
+        rc = l.rc;
     s->from_seq = max_seq;
     free(l.intervals);
     return rc;
@@ -291,6 +306,8 @@ session_replay(struct engine *e, const struct store_packet *connect, struct due 
                                 on_replay_member, &r);
     if (rc == RC_OK)
         rc = catch_up(&r.l, connect->seq - 1);
+    if (rc == RC_OK)
+        rc = r.l.rc;
     free(r.l.intervals);
     return rc;
 }

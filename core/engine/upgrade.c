@@ -101,13 +101,24 @@ on_upgraded(void *arg, const struct store_result *r)
 }
 
 /* EIO-UPGRADE */
-void
+bool
 ws_upgrade_packet(struct engine_ws *w, const struct eio_packet *p)
 {
     struct engine *e = w->e;
     struct store_session s;
-    if (w->state == WS_WAITING && p->type == EIO_PING && str_eqz(p->data, "probe") &&
-        store_read_session_by_id(e->store, w->sub.session_id, &s) == RC_OK) {
+    if (w->state == WS_WAITING && w->sub.session_id == 0) {
+        if (!ws_find_session(w))
+            return false;
+        if (w->state == WS_CLOSED)
+            return true;
+    }
+    bool is_probe =
+        w->state == WS_WAITING && p->type == EIO_PING && str_eqz(p->data, "probe");
+    enum rc rc = is_probe ? store_read_session_by_id(e->store, w->sub.session_id, &s)
+                          : RC_NOTFOUND;
+    if (rc == RC_BUSY)
+        return false;
+    if (rc == RC_OK) {
         int64_t now_ms = clock_now_ms();
         int64_t dead_id =
             s.upgrade_id != 0 && !store_process_is_alive(e->store, s.upgrade_id)
@@ -128,4 +139,5 @@ ws_upgrade_packet(struct engine_ws *w, const struct eio_packet *p)
     } else {
         ws_end(w, SIO_R_NONE); /* EIO-UPGRADE-OTHER: polling is left alone */
     }
+    return true;
 }

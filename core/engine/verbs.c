@@ -174,10 +174,14 @@ may_ask(struct app_call *c, const struct app_to *t)
     if (t->scope != TO_SENDER || k == NULL)
         return true;
     is_full = k->n_asks >= n_max;
-    if (!is_full && k->socket_id > 0 &&
-        store_read_owes_answers(c->w->e->store, k->socket_id, n_max - 1 - k->n_asks,
-                                &is_full) != RC_OK)
-        is_full = false;
+    enum rc rc = RC_OK;
+    if (!is_full && k->socket_id > 0)
+        rc = store_read_owes_answers(c->w->e->store, k->socket_id, n_max - 1 - k->n_asks,
+                                     &is_full);
+    if (rc != RC_OK) {
+        call_fail(c, rc, "app_ask: what the socket owes can't be read");
+        return false;
+    }
     if (!is_full) {
         k->n_asks++;
         return true;
@@ -371,9 +375,11 @@ n_rooms_at_most(struct app_call *c)
     size_t n = 0;
     if (s != NULL)
         n = s->n_links - 1; /* the namespace is one of them */
-    else if (k->socket_id > 0 &&
-             store_read_rooms(c->w->e->store, k->socket_id, on_room, &n) != RC_OK)
-        n = 0;
+    else if (k->socket_id > 0) {
+        enum rc rc = store_read_rooms(c->w->e->store, k->socket_id, on_room, &n);
+        if (rc != RC_OK)
+            call_fail(c, rc, "app_join: the rooms can't be read");
+    }
     for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
         n += r->is_in;
     return n;

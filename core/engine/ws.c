@@ -55,6 +55,7 @@ ws_release(struct engine_ws *w)
     timers_disarm(&w->e->timers, &w->timer);
     timers_disarm(&w->e->timers, &w->gap_timer);
     due_clear(&w->held);
+    store_packet_unref(w->replay_of);
     engine_later_cancel(w->e, &w->later);
     if (w->partial != NULL)
         partial_fini(w->partial);
@@ -197,7 +198,7 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
         input_message(&k, p->is_binary, p->data);
     else
         connect_main(&k);
-    bool is_again = k.is_busy && p != NULL && !p->is_binary && w->partial == NULL;
+    bool is_again = k.is_busy;
     if (!is_again) {
         ws_set_parser(w, k.parser, k.can_choose_parser);
         finish(w, &k);
@@ -219,7 +220,11 @@ on_message(struct engine_ws *w, const struct eio_packet *p, int64_t now_ms)
 void
 ws_join_main(struct engine_ws *w)
 {
-    (void)on_message(w, NULL, clock_now_ms());
+    bool is_done = store_fence(w->e->store) == RC_OK &&
+                   (w->state == WS_CLOSED || on_message(w, NULL, clock_now_ms()));
+    w->is_joining = !is_done;
+    if (!is_done)
+        engine_later(w->e, &w->later, ws_turn);
 }
 
 /* False: to be tried again, nothing was done. */
@@ -285,7 +290,8 @@ can_handle(const struct engine_ws *w)
     case WS_PROBED:
         return true;
     case WS_OPEN:
-        return w->n_state_units == 0 && w->n_units < UNITS_MAX; /* invariant 1 */
+        return w->n_state_units == 0 && w->n_units < UNITS_MAX && /* invariant 1 */
+               !w->is_joining;
     case WS_OPENING:
     case WS_PROBING:
     case WS_UPGRADING:
@@ -314,7 +320,7 @@ take(struct engine_ws *w, bool is_binary, struct str data)
     else if (w->state == WS_OPEN)
         is_done = on_packet(w, &p);
     else
-        ws_upgrade_packet(w, &p);
+        is_done = ws_upgrade_packet(w, &p);
     buf_fini(&scratch);
     return is_done;
 }
@@ -332,6 +338,8 @@ ws_turn(struct later *l)
         ws_release(w);
         return;
     }
+    if (w->state == WS_OPEN && w->is_joining)
+        ws_join_main(w);
     if (w->state == WS_UPGRADING && w->n_units == 0)
         ws_caught_up(w);
     while (w->inbox != NULL && can_handle(w)) {

@@ -67,6 +67,7 @@ struct engine_ws {
     uint8_t parser;         /* enum sio_parser; of an upgrade: known when it is OPEN */
     bool can_choose_parser; /* no message came yet (input.c) */
     bool is_base64;         /* it takes no binary messages */
+    bool is_joining; /* revision 3: it has not joined `/` yet, the store was busy */
     bool is_pinged, is_extended, is_paused; /* is_extended: the wait for the pong, once */
     uint32_t n_units;                       /* under way */
     uint32_t n_state_units; /* of these, those that change more than packets */
@@ -76,9 +77,11 @@ struct engine_ws {
     struct sub sub;
     struct timer timer, gap_timer; /* gap_timer is armed while packets are held */
     struct due held;
+    struct store_packet *replay_of; /* CONNECT whose missed rows could not be read yet */
     struct later later;
     struct partial *partial;
-    char *eio_sid; /* SECRET; revision 3 only, owned: part of its socket ids */
+    char *eio_sid; /* SECRET; owned; revision 3: part of its socket ids; else only of an
+                      upgrade whose session is still to be found */
     struct message *inbox, **inbox_end;
     size_t n_inbox_bytes;
     enum sio_reason
@@ -95,10 +98,15 @@ void ws_release(struct engine_ws *w);
 void ws_close_conn(struct engine_ws *w, int code);
 /* What the session's packets look like from now on. */
 void ws_set_parser(struct engine_ws *w, enum sio_parser parser, bool can_choose);
-/* Revision 3: the session joins `/` by itself. */
+/* Revision 3: the session joins `/` by itself, now or in ws_turn. */
 void ws_join_main(struct engine_ws *w);
 /* What was put off: the end, the inbox. */
 void ws_turn(struct later *l);
+
+/* ---- ws_open.c ---- */
+/* WAITING: finds the session that is to be upgraded, or ends. False: the store can't be
+ * read just now. */
+bool ws_find_session(struct engine_ws *w);
 
 /* ---- ws_send.c ---- */
 extern const struct sub_ops ws_ops;
@@ -113,7 +121,8 @@ void ws_plan_ping(struct engine_ws *w, int64_t now_ms);
 void ws_on_timer(struct timer *t);
 
 /* ---- upgrade.c ---- */
-void ws_upgrade_packet(struct engine_ws *w, const struct eio_packet *p);
+/* False: to be tried again, nothing was done. */
+bool ws_upgrade_packet(struct engine_ws *w, const struct eio_packet *p);
 /* UPGRADING and committed: what polling had not sent yet goes out, then the session is
  * OPEN. */
 void ws_caught_up(struct engine_ws *w);

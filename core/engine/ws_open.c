@@ -30,7 +30,10 @@ check(struct engine *e, const struct engine_request *r, const struct eio_request
     if (!is_origin_ok)
         return EIO_E_FORBIDDEN;
     if (q->has_eio_sid) {
-        if (store_read_session(e->store, q->eio_sid, s) != RC_OK || s->is_closed)
+        enum rc rc = store_read_session(e->store, q->eio_sid, s);
+        if (rc == RC_BUSY) /* ws_find_session looks when it speaks */
+            return EIO_E_NONE;
+        if (rc != RC_OK || s->is_closed)
             return EIO_E_SID_UNKNOWN;
         return s->protocol != q->protocol ? EIO_E_BAD_REQUEST : EIO_E_NONE;
     }
@@ -199,12 +202,36 @@ open_session(struct engine_ws *w, const struct engine_request *r, const struct q
     engine_submit(e, u, on_opening, o);
 }
 
+bool
+ws_find_session(struct engine_ws *w)
+{
+    struct engine *e = w->e;
+    struct store_session s;
+    enum rc rc = store_read_session(e->store, str_of(w->eio_sid), &s);
+    if (rc == RC_BUSY)
+        return false;
+    if (rc != RC_OK || s.is_closed || s.is_websocket || s.protocol != w->protocol ||
+        (s.upgrade_id != 0 && s.upgrade_due_ms > clock_now_ms() &&
+         store_process_is_alive(e->store, s.upgrade_id))) {
+        ws_end(w, SIO_R_NONE); /* EIO-UPGRADE-TWICE: accepted, then closed */
+        return true;
+    }
+    w->sub.session_id = s.session_id;
+    w->sub.from_seq = store_last_seq(e->store);
+    /* Without sockets: it only hears of the session's end. */
+    adapter_enter(&e->adapter, &w->sub);
+    if (w->protocol == 4) {
+        free(w->eio_sid);
+        w->eio_sid = NULL;
+    }
+    return true;
+}
+
 struct engine_ws *
 engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
 {
     struct engine_ws *w = ws_create(e, conn);
     struct query q;
-    struct store_session s;
     query_decode(&q, r);
     w->protocol = (uint8_t)q.q.protocol;
     w->sub.ops = &ws_ops;
@@ -215,21 +242,11 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
     if (!q.q.has_eio_sid) {
         w->state = WS_OPENING;
         open_session(w, r, &q);
-    } else if (store_read_session(e->store, q.q.eio_sid, &s) != RC_OK || s.is_closed ||
-               s.is_websocket ||
-               (s.upgrade_id != 0 && s.upgrade_due_ms > clock_now_ms() &&
-                store_process_is_alive(e->store, s.upgrade_id))) {
-        w->state = WS_WAITING; /* EIO-UPGRADE-TWICE: accepted, then closed */
-        ws_end(w, SIO_R_NONE);
     } else {
         w->state = WS_WAITING;
-        w->sub.session_id = s.session_id;
-        if (q.q.protocol == 3)
-            w->eio_sid = str_dup(q.q.eio_sid);
-        w->sub.from_seq = store_last_seq(e->store);
-        adapter_enter(&e->adapter,
-                      &w->sub); /* without sockets: it only hears of the session's end */
+        w->eio_sid = str_dup(q.q.eio_sid);
         timers_arm(&e->timers, &w->timer, clock_now_ms() + e->cfg->upgrade_timeout_ms);
+        (void)ws_find_session(w); /* or when it speaks */
     }
     buf_fini(&q.scratch);
     return w;

@@ -18,7 +18,7 @@
 void
 ws_send_frames(struct engine_ws *w, struct frame *f)
 {
-    if (w->conn == NULL)
+    if (w->conn == NULL || f == NULL)
         return;
     w->e->counts.n[COUNT_PACKETS_OUT]++;
     for (const struct frame *part = f; part != NULL; part = part->next)
@@ -42,24 +42,34 @@ ws_of_sub(struct sub *s)
 }
 
 /* What a recovered socket missed follows its CONNECT reply: the official client would
- * handle events that come before it twice over WebSocket (design 7). Rows that wait
- * behind the gap are kept in their order. */
+ * handle events that come before it twice over WebSocket (design 7). They go before all
+ * rows that wait behind the gap, which are kept in their order. */
 /* SIO-RECOVERY-ORDER */
 static void
-replay(struct engine_ws *w, const struct store_packet *connect)
+replay(struct engine_ws *w)
 {
-    struct due missed = {0};
-    enum rc rc = session_replay(w->e, connect, &missed);
-    for (size_t i = 0; i < missed.n && rc == RC_OK; i++)
-        due_add(&w->held, missed.p[i]);
-    due_clear(&missed);
-    if (rc != RC_OK) { /* never a partial `recovered` */
-        ws_end(w, SIO_R_TRANSPORT_ERROR);
+    struct store_packet *connect = w->replay_of;
+    struct due all = {0};
+    enum rc rc = session_replay(w->e, connect, &all);
+    if (rc == RC_BUSY) { /* again at the end of the gap */
+        due_clear(&all);
         return;
     }
-    struct store_unit *u = store_unit_create();
-    store_unit_caught_up(u, w->sub.session_id, w->gen, connect->seq);
-    engine_submit(w->e, u, NULL, NULL);
+    w->replay_of = NULL;
+    if (rc == RC_OK) {
+        for (size_t i = 0; i < w->held.n; i++)
+            due_add(&all, w->held.p[i]);
+        due_clear(&w->held);
+        w->held = all;
+        struct store_unit *u = store_unit_create();
+        store_unit_caught_up(u, w->sub.session_id, w->gen, connect->seq);
+        engine_submit(w->e, u, NULL, NULL);
+    } else { /* never a partial `recovered` */
+        due_clear(&all);
+        due_clear(&w->held);
+        ws_end(w, SIO_R_TRANSPORT_ERROR);
+    }
+    store_packet_unref(connect);
 }
 
 void
@@ -68,7 +78,7 @@ ws_event(struct sub *s, struct store_packet *p, struct frame *f)
     struct engine_ws *w = ws_of_sub(s);
     /* SIO-VOLATILE */
     bool is_held = w->gap_timer.pos != 0;
-    if (w->conn == NULL || w->state != WS_OPEN ||
+    if (w->conn == NULL || w->state != WS_OPEN || f == NULL ||
         (p->is_volatile && (is_held || !w->e->ws->is_writable(w->conn))))
         return;
     if (is_held) {
@@ -80,8 +90,10 @@ ws_event(struct sub *s, struct store_packet *p, struct frame *f)
         w->connect_due_ms = 0;
     if (p->kind == STORE_CONNECT && w->protocol == 4)
         timers_arm(&w->e->timers, &w->gap_timer, clock_now_ms() + CONNECT_GAP_MS);
-    if (p->kind == STORE_CONNECT && p->arg_id != 0)
-        replay(w, p);
+    if (p->kind == STORE_CONNECT && p->arg_id != 0) {
+        w->replay_of = store_packet_ref(p);
+        replay(w);
+    }
 }
 
 /* The connection ends: what was held goes before. */
@@ -89,7 +101,8 @@ void
 ws_flush_held(struct engine_ws *w)
 {
     timers_disarm(&w->e->timers, &w->gap_timer);
-    for (size_t i = 0; i < w->held.n; i++)
+    /* Without what was missed before, these would be a part only. */
+    for (size_t i = 0; i < w->held.n && w->replay_of == NULL; i++)
         ws_send_frames(w, engine_frames(w->e, w->held.p[i], w->sub.form));
     due_clear(&w->held);
 }
@@ -99,6 +112,12 @@ ws_on_gap_end(struct timer *t)
 {
     struct engine_ws *w =
         (struct engine_ws *)((char *)t - offsetof(struct engine_ws, gap_timer));
+    if (w->replay_of != NULL)
+        replay(w);
+    if (w->replay_of != NULL) {
+        timers_arm(&w->e->timers, t, clock_now_ms() + 1);
+        return;
+    }
     struct due held = w->held;
     w->held = (struct due){0};
     for (size_t i = 0; i < held.n;

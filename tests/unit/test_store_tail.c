@@ -186,6 +186,31 @@ test_own_unit_waits_for_rows_of_others(void **state)
     assert_string_equal(w->last_body, "[\"own\"]");
 }
 
+/* Of our own and of others, wherever among them it happens; a unit is done after its
+ * rows. */
+static void
+test_row_that_cannot_be_taken_comes_again_before_any_other(void **state)
+{
+    struct world *w = *state;
+    for (int i = 0; i < 20; i++) {
+        struct store_unit *u = store_unit_create();
+        for (int j = 0; j < 5; j++)
+            world_add_emit(u, "[\"own\"]");
+        store_unit_submit(w->st, u, world_on_done, w);
+        if (i % 2)
+            outsider_run(
+                w, MANY(5) "INSERT INTO t_packet (kind, body) SELECT 2, '[1]' FROM n");
+        w->n_busy = 1 + (size_t)i % 3;
+        if (i % 4 == 1) /* everybody but the pump gets to know it, too */
+            assert_int_equal(store_fence(w->st), RC_BUSY);
+        world_settle(w);
+        assert_int_equal(w->last_rc, RC_OK);
+    }
+    world_wait_rows(w, 20 * 5 + 10 * 5); /* world_on_packet: once each, in order */
+    assert_int_equal(w->n_busy, 0);
+    assert_int_equal(store_fence(w->st), RC_OK);
+}
+
 static void
 test_rows_pruned_before_they_were_seen_are_a_horizon(void **state)
 {
@@ -449,6 +474,9 @@ main(void)
         cmocka_unit_test_setup_teardown(test_much_is_read_in_slices, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fence_takes_several_pumps_when_much_waits,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_row_that_cannot_be_taken_comes_again_before_any_other, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(test_own_unit_waits_for_rows_of_others, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(
