@@ -12,7 +12,7 @@
  *
  * Invariants:
  *
- * 1. on_packet takes every row of the log once, in the order of seq, own rows and those
+ * 1. on_packet sees every row of the log once, in the order of seq, own rows and those
  * of others alike.
  *
  * 2. A unit's on_done runs after on_packet saw the unit's rows, and only after COMMIT.

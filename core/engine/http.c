@@ -97,6 +97,34 @@ http_answer_empty(struct engine_http *h, int status)
     http_answer(h, status, NULL, STR_NONE, false);
 }
 
+static void
+on_closed(void *arg, const struct store_result *r)
+{
+    struct engine_http *h = arg;
+    if (r->rc != RC_OK && r->rc != RC_CONFLICT) { /* CONFLICT: it was closed already */
+        log_error("engine", "close.failed", LOG_Z("code", rc_text(r->rc)),
+                  LOG_Z("error", r->error));
+        http_answer_empty(h, 503);
+    } else if (h->is_unknown) {
+        http_answer_error(h, EIO_E_SID_UNKNOWN);
+    } else {
+        http_answer_empty(h, 400);
+    }
+}
+
+void
+http_close_session(struct engine_http *h, bool is_unknown)
+{
+    struct engine *e = h->e;
+    struct store_unit *u = store_unit_create();
+    adapter_leave(&e->adapter, &h->sub);
+    timers_disarm(&e->timers, &h->timer);
+    h->state = HTTP_ANSWERING;
+    h->is_unknown = is_unknown;
+    session_close_step(e, u, h->session.session_id, SIO_R_TRANSPORT_ERROR);
+    engine_submit(e, u, on_closed, h);
+}
+
 /* ---- handshake ---- */
 
 /* Revision 3: the session joins `/` by itself; its reply is in the answer to the next

@@ -173,6 +173,7 @@ struct engine_http {
     struct buf body;   /* kept only while the store can't be read */
     bool is_octets, is_form, is_too_big;
     bool is_handshake, is_health;
+    bool is_unknown;                    /* http_close_session */
     struct engine_handshake *handshake; /* owned, until the session is made */
     char *jsonp;                        /* digits, owned; NULL: no */
     /* poll */
@@ -192,6 +193,9 @@ void http_answer(struct engine_http *h, int status, const char *type, struct str
 void http_answer_error(struct engine_http *h, enum eio_error error);
 void http_answer_empty(struct engine_http *h,
                        int status); /* no body: as the reference refuses overlaps */
+/* Closes the session (transport error) and answers after the commit, so that whoever got
+ * the answer finds it closed everywhere: 400 without body, or as an unknown session. */
+void http_close_session(struct engine_http *h, bool is_unknown);
 void http_free(struct engine_http *h);
 void poll_begin(struct engine_http *h);
 void poll_gone(struct engine_http *h);

@@ -195,8 +195,7 @@ expand(struct engine_http *h)
 static void
 end_of_log(struct engine_http *h)
 {
-    session_close(h->e, h->session.session_id, SIO_R_TRANSPORT_ERROR);
-    http_answer_error(h, EIO_E_SID_UNKNOWN);
+    http_close_session(h, true);
 }
 
 static void
@@ -464,8 +463,7 @@ claim(struct engine_http *h, int64_t dead_id)
     }
     if (has_twin(h)) { /* EIO-POLL-OVERLAP */
         store_unit_destroy(u);
-        session_close(h->e, s->session_id, SIO_R_TRANSPORT_ERROR);
-        http_answer_empty(h, 400);
+        http_close_session(h, false);
         return;
     }
     h->sub.ops = &poll_ops;
@@ -528,8 +526,7 @@ judge(struct engine_http *h, int64_t *dead_id)
                is_releasing(h)) {
         retry(h);
     } else if (s->owner_id != 0 && store_process_is_alive(e->store, s->owner_id)) {
-        session_close(e, s->session_id, SIO_R_TRANSPORT_ERROR); /* EIO-POLL-OVERLAP */
-        http_answer_empty(h, 400);
+        http_close_session(h, false); /* EIO-POLL-OVERLAP */
     } else {
         *dead_id = s->owner_id;
         return false;

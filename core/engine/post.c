@@ -31,8 +31,7 @@ on_done(void *arg, const struct store_result *r)
         http_answer(h, 200, TEXT_HTML, STR("ok"), false);
         break;
     case RC_CONFLICT: /* EIO-POST-OVERLAP */
-        session_close(h->e, h->session.session_id, SIO_R_TRANSPORT_ERROR);
-        http_answer_empty(h, 400);
+        http_close_session(h, false);
         break;
     case RC_NOMEM:
     case RC_TOOBIG:
@@ -180,9 +179,7 @@ judge(struct engine_http *h, bool is_too_big)
         http_answer_empty(h, 413); /* EIO-TOO-LARGE: the session survives */
     } else if ((h->is_octets && s->protocol == 4) ||
                (h->post_gen >= 0 && h->post_gen != s->post_gen)) {
-        session_close(e, s->session_id,
-                      SIO_R_TRANSPORT_ERROR); /* EIO-POST-OCTETS, EIO-POST-OVERLAP */
-        http_answer_empty(h, 400);
+        http_close_session(h, false); /* EIO-POST-OCTETS, EIO-POST-OVERLAP */
     } else {
         return true;
     }

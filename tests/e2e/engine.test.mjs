@@ -514,6 +514,25 @@ describe('overlapping requests', { concurrency: 8 }, () => {
     });
   }
 
+  it('is over for every process when the 400 arrives', async () => {
+    for (let round = 0; round < 8; round++) {
+      const session = await Polling.connect(main.entries);
+      const first = session.poll();
+      await first.sent;
+      const both = [first, session.poll()];
+      const refused = await Promise.any(
+        both.map(async (poll) => {
+          const answer = await poll;
+          return answer.status === 400 ? answer : Promise.reject(new Error(answer.body));
+        }),
+      );
+      assertEmpty(refused, 400);
+      for (const url of main.entries)
+        assertRefused(await request(url, { query: session.query }), 1);
+      await Promise.all(both);
+    }
+  });
+
   it(
     // EIO-POST-OVERLAP
     'closes the session for overlapping POSTs: 400 for one of them',

@@ -29,8 +29,7 @@ export function assertEmpty(answer, status) {
 export async function assertGone(session) {
   const answer = await until('the session to be unknown', async () => {
     const seen = await session.poll();
-    // An empty 400: the end that a second poll has caused is still on its way.
-    if (seen.status === 400 && seen.body !== '') return seen;
+    if (seen.status === 400) return seen;
     throw new Error(`${seen.status} ${JSON.stringify(seen.body)}`);
   });
   assertRefused(answer, 1);
