@@ -359,12 +359,15 @@ run_jobs_claim(struct store_write *w, struct store_unit *u, struct store_step *s
 {
     const struct claim_step *s = (struct claim_step *)step;
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_jobs_claim);
+    size_t n = 0;
     enum rc rc;
     sqlite3_bind_int64(q, STORE_PARAM_jobs_claim_now_ms, s->now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_jobs_claim_process_id, w->process_id);
     sqlite3_bind_int64(q, STORE_PARAM_jobs_claim_n, (int64_t)s->n);
-    while ((rc = conn_step(q)) == RC_OK)
+    for (; (rc = conn_step(q)) == RC_OK; n++)
         note_job_row(u, q);
+    if (n == s->n)
+        store_step_note_more(u);
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 

@@ -83,6 +83,7 @@ void store_step_note_socket(struct store_unit *u, int64_t socket_id);
 void
 store_step_note_job_take(struct store_unit *u,
                          const struct store_job *job); /* its strings become the unit's */
+void store_step_note_more(struct store_unit *u);       /* result->has_more */
 struct store_lease_result *store_step_lease(struct store_unit *u);
 __attribute__((format(printf, 2, 3))) void
 store_step_error(struct store_unit *u, const char *fmt, ...);

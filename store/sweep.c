@@ -106,6 +106,8 @@ run_bury(struct store_write *w, struct store_unit *u, struct store_step *step)
                                 : free_lease(w, held[i].session_id, s->process_id);
     if (rc == RC_OK && n < s->n)
         rc = remove_process(w, s->process_id);
+    else if (rc == RC_OK)
+        store_step_note_more(u);
     free(held);
     return rc;
 }
@@ -124,14 +126,24 @@ store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason,
 
 /* ---- forget ---- */
 
+/* Runs a statement that changes at most `n` rows. */
 static enum rc
-expire_sockets(struct store_write *w, int64_t now_ms, size_t n)
+run_slice(struct store_unit *u, sqlite3_stmt *q, size_t n)
+{
+    enum rc rc = conn_done(q);
+    if (rc == RC_OK && (size_t)sqlite3_changes(sqlite3_db_handle(q)) >= n)
+        store_step_note_more(u);
+    return rc;
+}
+
+static enum rc
+expire_sockets(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_expire);
     sqlite3_bind_int64(q, STORE_PARAM_socket_expire_limit_ms,
                        now_ms - (w->cfg ? w->cfg->recovery_ms : 0));
     sqlite3_bind_int64(q, STORE_PARAM_socket_expire_n, (int64_t)n);
-    return conn_done(q);
+    return run_slice(u, q, n);
 }
 
 static enum rc
@@ -146,54 +158,57 @@ forget_session(struct store_write *w, int64_t session_id, int64_t now_ms)
 /* RETURNING has done all its work when the first row comes, so that sessions may go
  * meanwhile. */
 static enum rc
-forget_sockets(struct store_write *w, int64_t now_ms, size_t n)
+forget_sockets(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_forget_sockets);
+    size_t n_gone = 0;
     enum rc rc;
     sqlite3_bind_int64(q, STORE_PARAM_forget_sockets_n_keep, N_SOCKETS_KEPT);
     sqlite3_bind_int64(q, STORE_PARAM_forget_sockets_n, (int64_t)n);
-    while ((rc = conn_step(q)) == RC_OK) {
+    for (; (rc = conn_step(q)) == RC_OK; n_gone++) {
         rc = forget_session(w, sqlite3_column_int64(q, 0), now_ms);
         if (rc != RC_OK)
             break;
     }
     sqlite3_reset(q);
+    if (n_gone >= n)
+        store_step_note_more(u);
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
 static enum rc
-postpone_sessions(struct store_write *w, int64_t now_ms, size_t n)
+postpone_sessions(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_forget_later);
     sqlite3_bind_int64(q, STORE_PARAM_forget_later_now_ms, now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_forget_later_n, (int64_t)n);
-    return conn_done(q);
+    return run_slice(u, q, n);
 }
 
 static enum rc
-forget_sessions(struct store_write *w, int64_t now_ms, size_t n)
+forget_sessions(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_forget_sessions);
     sqlite3_bind_int64(q, STORE_PARAM_forget_sessions_now_ms, now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_forget_sessions_n, (int64_t)n);
-    return conn_done(q);
+    return run_slice(u, q, n);
 }
 
 static enum rc
-forget_rooms(struct store_write *w, size_t n)
+forget_rooms(struct store_write *w, struct store_unit *u, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_room_forget);
     sqlite3_bind_int64(q, STORE_PARAM_room_forget_n, (int64_t)n);
-    return conn_done(q);
+    return run_slice(u, q, n);
 }
 
 /* Dynamic namespaces (cleanup_nsp). */
 static enum rc
-forget_nsps(struct store_write *w, size_t n)
+forget_nsps(struct store_write *w, struct store_unit *u, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_nsp_forget);
     sqlite3_bind_int64(q, STORE_PARAM_nsp_forget_n, (int64_t)n);
-    enum rc rc = conn_done(q);
+    enum rc rc = run_slice(u, q, n);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(w->conn, STORE_STMT_nsp_postpone);
@@ -203,12 +218,12 @@ forget_nsps(struct store_write *w, size_t n)
 }
 
 static enum rc
-forget_dedup(struct store_write *w, int64_t now_ms, size_t n)
+forget_dedup(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_dedup_forget);
     sqlite3_bind_int64(q, STORE_PARAM_dedup_forget_limit_ms, now_ms - DEDUP_MS);
     sqlite3_bind_int64(q, STORE_PARAM_dedup_forget_n, (int64_t)n);
-    return conn_done(q);
+    return run_slice(u, q, n);
 }
 
 /* Where to look this time: questions that wait for ever have no order of their own, and
@@ -252,20 +267,19 @@ static enum rc
 run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct forget_step *s = (struct forget_step *)step;
-    enum rc rc = expire_sockets(w, s->now_ms, s->n);
-    (void)u;
+    enum rc rc = expire_sockets(w, u, s->now_ms, s->n);
     if (rc == RC_OK)
-        rc = forget_sockets(w, s->now_ms, s->n);
+        rc = forget_sockets(w, u, s->now_ms, s->n);
     if (rc == RC_OK)
-        rc = postpone_sessions(w, s->now_ms, s->n);
+        rc = postpone_sessions(w, u, s->now_ms, s->n);
     if (rc == RC_OK)
-        rc = forget_sessions(w, s->now_ms, s->n);
+        rc = forget_sessions(w, u, s->now_ms, s->n);
     if (rc == RC_OK)
-        rc = forget_rooms(w, s->n);
+        rc = forget_rooms(w, u, s->n);
     if (rc == RC_OK && w->cfg != NULL && w->cfg->is_cleanup_nsp)
-        rc = forget_nsps(w, s->n);
+        rc = forget_nsps(w, u, s->n);
     if (rc == RC_OK)
-        rc = forget_dedup(w, s->now_ms, s->n);
+        rc = forget_dedup(w, u, s->now_ms, s->n);
     if (rc == RC_OK)
         rc = forget_asks(w, s->now_ms, s->n);
     return rc;

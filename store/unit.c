@@ -170,6 +170,7 @@ clear_result(struct store_unit *u)
     u->result.lease = (struct store_lease_result){0};
     u->result.n_new_sockets = 0;
     u->result.last_seq = 0;
+    u->result.has_more = false;
     u->result.error = "";
     u->is_lost = false;
 }
@@ -262,6 +263,12 @@ store_step_note_job_take(struct store_unit *u, const struct store_job *job)
         u->result.jobs = u->jobs;
     }
     u->jobs[u->result.n_jobs++] = *job;
+}
+
+void
+store_step_note_more(struct store_unit *u)
+{
+    u->result.has_more = true;
 }
 
 struct store_lease_result *

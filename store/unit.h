@@ -44,6 +44,7 @@ struct store_result {
     const struct store_job *jobs;
     size_t n_jobs;
     int64_t last_seq;  /* of the unit's newest row, 0 if none */
+    bool has_more;     /* jobs_claim, bury, forget: a slice was full, more may be left */
     const char *error; /* "" if none; one line, for the log */
 };
 /* The unit is destroyed after the call. */

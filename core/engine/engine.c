@@ -88,10 +88,17 @@ on_unit(void *arg, const struct store_result *r)
         job_take(e, &r->jobs[i]);
     if (p->on_done != NULL)
         p->on_done(p->arg, r);
-    else if (r->rc != RC_OK && r->rc != RC_CONFLICT)
+    else
+        engine_check_unit(r);
+    free(p);
+}
+
+void
+engine_check_unit(const struct store_result *r)
+{
+    if (r->rc != RC_OK && r->rc != RC_CONFLICT)
         log_error("engine", "unit.failed", LOG_Z("code", rc_text(r->rc)),
                   LOG_Z("error", r->error));
-    free(p);
 }
 
 void
@@ -107,12 +114,6 @@ engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, vo
 
 /* ---- rows ---- */
 
-static void
-on_wake(struct later *l)
-{
-    job_claim_stray((struct engine *)((char *)l - offsetof(struct engine, wake)));
-}
-
 static bool
 can_take(void *arg, const struct store_packet *p)
 {
@@ -127,7 +128,7 @@ on_packet(void *arg, struct store_packet *p)
     wire_forget(p);
     ring_append(&e->ring, p);
     if (p->kind == STORE_WAKE)
-        engine_later(e, &e->wake, on_wake);
+        job_wake(e);
     else if (p->kind == STORE_SERVER)
         server_event_take(e, p);
 }

@@ -70,10 +70,17 @@ struct engine {
     struct engine_http *https; /* all requests that wait for something */
     struct engine_ws *conns;   /* all WebSocket connections */
     struct later *later, **later_end;
-    struct later wake;        /* a STORE_WAKE row came: claim jobs */
+    struct later wake; /* claim jobs */
+    size_t n_strays;   /* claimed, not done */
+    bool has_more_strays;
     struct due server_events; /* of other processes, their handlers are still to run */
     struct later server_events_later;
-    struct timer sweep_timer;
+    struct timer sweep_timer, forget_timer;
+    struct later sweep_later;
+    struct sweep_slices {
+        bool is_expiring, is_burying, is_forgetting; /* one is under way */
+        int64_t dead_id; /* the newest dead process that was logged */
+    } sweep;
     int64_t sweep_round;
     bool was_slow; /* a unit waited long for the lock: the sweeper skips a round
                       (design 4.7) */
@@ -107,6 +114,8 @@ void engine_nsps_forget(struct engine *e);
 /* Submits; before on_done runs, the jobs that the unit created get their timers. */
 void
 engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg);
+/* What happens without an on_done: a failure is logged. */
+void engine_check_unit(const struct store_result *r);
 enum wire_form engine_form(const struct engine *e, int protocol, enum sio_parser parser);
 /* The frames of a row, borrowed from it; NULL: none. */
 struct frame *
@@ -129,6 +138,8 @@ void session_close(struct engine *e, int64_t session_id, enum sio_reason reason)
 /* Closes a polling session that is dead by what was read, unless a pong saved it
  * meanwhile. */
 void session_expire(struct engine *e, const struct store_session *s, int64_t now_ms);
+struct store_unit *
+session_expire_unit(struct engine *e, const struct store_session *s, int64_t now_ms);
 /* The same as a step of a unit (a guard: the session is open). */
 void session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
                         enum sio_reason reason);
@@ -225,7 +236,9 @@ enum eio_error admit_handshake(struct engine *e, const struct engine_request *r,
 /* ---- job.c ---- */
 void job_take(struct engine *e, const struct store_job *j);
 void job_close_all(struct engine *e);
-void job_claim_stray(struct engine *e);
+/* Claims jobs that nobody alive owns, at the end of this loop turn: a slice, and the next
+ * one as soon as these are done. */
+void job_wake(struct engine *e);
 
 /* ---- server_event.c ---- */
 /* A row of another process: the handler runs in this loop turn, behind the fence. */

@@ -25,13 +25,18 @@ struct job {
     unsigned n_units; /* under way */
     bool is_bare;     /* its handlers' effects could not be committed: the rest is done
                          without them */
+    bool is_stray;    /* claimed */
 };
 
 static void
 job_free(struct job *job)
 {
-    timers_disarm(&job->e->timers, &job->timer);
-    map_remove(&job->e->jobs, job->j.job_id);
+    struct engine *e = job->e;
+    timers_disarm(&e->timers, &job->timer);
+    map_remove(&e->jobs, job->j.job_id);
+    e->n_strays -= job->is_stray;
+    if (job->is_stray && e->n_strays == 0 && e->has_more_strays)
+        job_wake(e);
     free(job->j.name);
     free(job->j.args);
     free(job);
@@ -243,16 +248,42 @@ job_take(struct engine *e, const struct store_job *j)
     timers_arm(&e->timers, &job->timer, j->due_ms);
 }
 
-void
-job_claim_stray(struct engine *e)
+static void
+on_claimed(void *arg, const struct store_result *r)
 {
+    struct engine *e = arg;
+    engine_check_unit(r);
+    for (size_t i = 0; i < r->n_jobs; i++) {
+        struct job *job = map_find(&e->jobs, r->jobs[i].job_id);
+        if (job == NULL || job->is_stray)
+            continue;
+        job->is_stray = true;
+        e->n_strays++;
+    }
+    e->has_more_strays = r->has_more;
+}
+
+static void
+on_wake(struct later *l)
+{
+    struct engine *e = (struct engine *)((char *)l - offsetof(struct engine, wake));
     bool is_due = false;
     int64_t now_ms = clock_now_ms();
+    if (e->n_strays >= CLAIM_MAX) {
+        e->has_more_strays = true;
+        return;
+    }
     if (store_read_has_stray_jobs(e->store, now_ms, &is_due) != RC_OK || !is_due)
         return;
     struct store_unit *u = store_unit_create();
     store_unit_jobs_claim(u, now_ms, CLAIM_MAX);
-    engine_submit(e, u, NULL, NULL);
+    engine_submit(e, u, on_claimed, e);
+}
+
+void
+job_wake(struct engine *e)
+{
+    engine_later(e, &e->wake, on_wake);
 }
 
 void

@@ -361,13 +361,19 @@ session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
              LOG_Z("reason", sio_reason_text(reason)));
 }
 
-void
-session_expire(struct engine *e, const struct store_session *s, int64_t now_ms)
+struct store_unit *
+session_expire_unit(struct engine *e, const struct store_session *s, int64_t now_ms)
 {
     struct store_unit *u = store_unit_create();
     store_unit_guard_due(u, s->session_id, now_ms);
     session_close_step(e, u, s->session_id, session_death(s, now_ms));
-    engine_submit(e, u, NULL, NULL);
+    return u;
+}
+
+void
+session_expire(struct engine *e, const struct store_session *s, int64_t now_ms)
+{
+    engine_submit(e, session_expire_unit(e, s, now_ms), NULL, NULL);
 }
 
 void

@@ -259,3 +259,63 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
     await peer.close();
   });
 });
+
+describe('a mass death', { skip: needsOwn }, () => {
+  let crowd;
+  before(async () => {
+    crowd = await startServer({ fcgi: 1, ws: 1 });
+  });
+  after(() => crowd?.stop());
+
+  // EIO-KILLED
+  it('of a sidecar with 700 clients is cleared away at once', async () => {
+    const n = 700;
+    for (let i = 0; i < n; i += 50) {
+      await Promise.all(
+        Array.from({ length: 50 }, () => Peer.connect('websocket', crowd.sidecars[0])),
+      );
+    }
+    assert.equal(await crowd.value('SELECT count(*) FROM socket'), n);
+    await crowd.ws[0].kill();
+    // A look for the dead once a second, and then slice after slice.
+    await until(
+      'all their ends',
+      async () =>
+        (await crowd.value(
+          `SELECT count(*) FROM disconnect WHERE reason = 'transport close'`,
+        )) === n,
+      2000,
+    );
+    assert.equal(await crowd.value('SELECT count(*) FROM t_process'), 1);
+    await crowd.ws[0].start();
+    await crowd.ready();
+  });
+
+  it('of 900 sockets by one INSERT is done at once', async () => {
+    const n = 900;
+    const peer = await Peer.open('websocket', crowd.sidecars[0]);
+    const names = Array.from({ length: n }, (_, i) => `/dyn-${i}`);
+    await peer.send(...names.map((nsp) => `0${nsp},`));
+    await until(
+      'all namespaces to be joined',
+      async () => (await crowd.value('SELECT count(*) FROM socket')) === n,
+    );
+    await crowd.sql('INSERT INTO kick (socket) SELECT socket FROM socket');
+    await until(
+      'all their ends',
+      async () =>
+        (await crowd.value(
+          `SELECT count(*) FROM disconnect WHERE reason = 'server namespace disconnect'`,
+        )) === n,
+      2000,
+    );
+    for (let i = 0; i < n; i++)
+      await peer.inbox.find('a DISCONNECT', (p) => /^1\/dyn-[0-9]+,$/.test(p));
+    await until(
+      'their handlers to have run',
+      async () => (await crowd.value('SELECT count(*) FROM t_job')) === 0,
+      2000,
+    );
+    await peer.close();
+  });
+});
