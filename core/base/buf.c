@@ -103,19 +103,6 @@ xstrdup(const char *z)
     return str_dup(str_of(z));
 }
 
-void
-buf_init(struct buf *b)
-{
-    *b = (struct buf){0};
-}
-
-void
-buf_fini(struct buf *b)
-{
-    free(b->p);
-    buf_init(b);
-}
-
 char *
 buf_reserve(struct buf *b, size_t n)
 {
@@ -152,13 +139,6 @@ void
 buf_append_z(struct buf *b, const char *z)
 {
     buf_append(b, z, strlen(z));
-}
-
-void
-buf_append_c(struct buf *b, char c)
-{
-    *buf_reserve(b, 1) = c;
-    b->len++;
 }
 
 void
@@ -354,12 +334,6 @@ buf_append_u_escape(struct buf *b, uint32_t code_point)
 }
 
 void
-buf_clear(struct buf *b)
-{
-    b->len = 0;
-}
-
-void
 buf_drop_front(struct buf *b, size_t n)
 {
     assert(n <= b->len);
@@ -367,12 +341,6 @@ buf_drop_front(struct buf *b, size_t n)
         return;
     b->len -= n;
     memmove(b->p, b->p + n, b->len);
-}
-
-struct str
-buf_str(const struct buf *b)
-{
-    return (struct str){b->p, b->len};
 }
 
 char *

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "core/base/str.h"
 
@@ -25,14 +26,33 @@ struct buf {
 };
 
 /* All zero is an empty buffer too. */
-void buf_init(struct buf *b);
-void buf_fini(struct buf *b); /* frees; leaves an empty buffer */
+static inline void
+buf_init(struct buf *b)
+{
+    *b = (struct buf){0};
+}
+
+/* Frees; leaves an empty buffer. */
+static inline void
+buf_fini(struct buf *b)
+{
+    if (b->p)
+        free(b->p);
+    *b = (struct buf){0};
+}
+
 /* Room for `n` more bytes; the pointer to them is valid until the next call. */
 char *buf_reserve(struct buf *b, size_t n);
 void buf_append(struct buf *b, const void *p, size_t n);
 void buf_append_str(struct buf *b, struct str s);
 void buf_append_z(struct buf *b, const char *z);
-void buf_append_c(struct buf *b, char c);
+static inline void
+buf_append_c(struct buf *b, char c)
+{
+    *(b->len < b->cap ? b->p + b->len : buf_reserve(b, 1)) = c;
+    b->len++;
+}
+
 void buf_append_int(struct buf *b, int64_t v);
 __attribute__((format(printf, 2, 3))) void
 buf_append_f(struct buf *b, const char *fmt, ...);
@@ -50,9 +70,21 @@ void buf_append_form(struct buf *b, struct str text);
 void buf_append_utf8(struct buf *b, uint32_t code_point);
 /* The same as \uXXXX, or two of them above U+FFFF. */
 void buf_append_u_escape(struct buf *b, uint32_t code_point);
-void buf_clear(struct buf *b);                /* keeps the memory */
+/* Keeps the memory. */
+static inline void
+buf_clear(struct buf *b)
+{
+    b->len = 0;
+}
+
 void buf_drop_front(struct buf *b, size_t n); /* n <= len */
-struct str buf_str(const struct buf *b);      /* borrowed until the next change */
+/* Borrowed until the next change. */
+static inline struct str
+buf_str(const struct buf *b)
+{
+    return (struct str){b->p, b->len};
+}
+
 /* The bytes, NUL-terminated, now owned by the caller; the buffer is empty afterwards. */
 char *buf_take(struct buf *b, size_t *len);
 

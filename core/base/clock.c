@@ -41,6 +41,13 @@ clock_now_us(void)
 }
 
 int64_t
+clock_rough_ms(void)
+{
+    struct timespec ts = read_clock(CLOCK_MONOTONIC_COARSE);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int64_t
 clock_wall_ms(void)
 {
     struct timespec ts = read_clock(CLOCK_REALTIME);

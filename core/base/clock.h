@@ -8,9 +8,11 @@
 
 #include <stdint.h>
 
-int64_t clock_now_ms(void);  /* CLOCK_BOOTTIME: for deadlines in the database */
-int64_t clock_now_us(void);  /* CLOCK_MONOTONIC: for measuring durations in one process */
-int64_t clock_wall_ms(void); /* Unix time, for logs and views only */
+int64_t clock_now_ms(void); /* CLOCK_BOOTTIME: for deadlines in the database */
+int64_t clock_now_us(void); /* CLOCK_MONOTONIC: for measuring durations in one process */
+int64_t clock_rough_ms(void); /* the same, late by a tick of the kernel (4 ms or so) at
+                                 most; a tenth of the cost */
+int64_t clock_wall_ms(void);  /* Unix time, for logs and views only */
 /* The kernel's boot id, 36 characters and NUL; "" where there is none. */
 void clock_boot_id(char out[37]);
 /* For tests: NULL restores the system clock of clock_now_ms(). */

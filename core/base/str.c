@@ -14,28 +14,6 @@
 
 static const uint64_t HIGH_BITS = 0x8080808080808080u;
 
-struct str
-str_of(const char *z)
-{
-    return z ? (struct str){z, strlen(z)} : STR_NONE;
-}
-
-struct str
-str_slice(struct str s, size_t from, size_t to)
-{
-    if (to > s.len)
-        to = s.len;
-    if (from > to)
-        from = to;
-    return (struct str){s.p ? s.p + from : NULL, to - from};
-}
-
-bool
-str_eq(struct str a, struct str b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
-}
-
 bool
 str_eq_nocase(struct str a, const char *z)
 {
@@ -52,12 +30,6 @@ str_eq_nocase(struct str a, const char *z)
             return false;
     }
     return true;
-}
-
-bool
-str_has_prefix(struct str s, struct str prefix)
-{
-    return s.len >= prefix.len && str_eq(str_slice(s, 0, prefix.len), prefix);
 }
 
 size_t
@@ -100,8 +72,15 @@ str_is_utf8(struct str s)
 {
     size_t i = 0;
     while (i < s.len) {
-        uint64_t word;
+        uint64_t words[4], word;
         uint32_t cp;
+        if (s.len - i >= sizeof words) {
+            memcpy(words, s.p + i, sizeof words);
+            if (((words[0] | words[1] | words[2] | words[3]) & HIGH_BITS) == 0) {
+                i += sizeof words;
+                continue;
+            }
+        }
         if (s.len - i >= sizeof word) {
             memcpy(&word, s.p + i, sizeof word);
             if ((word & HIGH_BITS) == 0) {

@@ -25,18 +25,44 @@ struct str {
 #define STR(literal) ((struct str){("" literal), sizeof(literal) - 1})
 #define STR_NONE ((struct str){NULL, 0})
 
-struct str str_of(const char *z); /* NUL-terminated; NULL gives STR_NONE */
-struct str str_slice(struct str s, size_t from, size_t to); /* clamped to s */
-bool str_eq(struct str a, struct str b);
-/* Inline: with a literal it is the comparison of a length, mostly. */
+/* The shortest ones are inline: with literals little is left of them. */
+/* NUL-terminated; NULL gives STR_NONE. */
+static inline struct str
+str_of(const char *z)
+{
+    return z ? (struct str){z, strlen(z)} : STR_NONE;
+}
+
+/* Clamped to s. */
+static inline struct str
+str_slice(struct str s, size_t from, size_t to)
+{
+    if (to > s.len)
+        to = s.len;
+    if (from > to)
+        from = to;
+    return (struct str){s.p ? s.p + from : NULL, to - from};
+}
+
+static inline bool
+str_eq(struct str a, struct str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}
+
 static inline bool
 str_eqz(struct str a, const char *z)
 {
     size_t len = strlen(z);
     return a.len == len && (len == 0 || memcmp(a.p, z, len) == 0);
 }
+static inline bool
+str_has_prefix(struct str s, struct str prefix)
+{
+    return s.len >= prefix.len && str_eq(str_slice(s, 0, prefix.len), prefix);
+}
+
 bool str_eq_nocase(struct str a, const char *z); /* ASCII only */
-bool str_has_prefix(struct str s, struct str prefix);
 /* Position of the first `c`, or s.len. */
 size_t str_index(struct str s, char c);
 /* A NUL-terminated copy, owned by the caller; aborts when memory is out (the length was

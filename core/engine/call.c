@@ -17,7 +17,7 @@
 #include "core/engine/incoming.h"
 #include "core/sio/json.h"
 
-#define SLOW_US 50000
+#define SLOW_MS 50
 
 /* ---- the call itself ---- */
 
@@ -37,6 +37,12 @@ call_fail(struct app_call *c, enum rc rc, const char *fmt, ...)
 void *
 call_lend(struct app_call *c, size_t n)
 {
+    size_t n_small = (n + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+    if (n_small <= sizeof c->small - c->n_small) {
+        void *p = c->small + c->n_small;
+        c->n_small += n_small;
+        return memset(p, 0, n);
+    }
     struct call_loan *l = xcalloc(1, sizeof *l + n);
     l->next = c->loans;
     c->loans = l;
@@ -55,8 +61,11 @@ call_lend_str(struct app_call *c, struct str s)
 static void
 call_init(struct app_call *c, struct work *w, struct work_socket *k, enum call_kind kind)
 {
-    *c = (struct app_call){
-        .w = w, .k = k, .kind = kind, .nsp_name = k ? k->nsp_name : "/"};
+    memset(c, 0, offsetof(struct app_call, small));
+    c->w = w;
+    c->k = k;
+    c->kind = kind;
+    c->nsp_name = k ? k->nsp_name : "/";
     c->answers_end = &c->answers;
 }
 
@@ -69,7 +78,6 @@ call_fini(struct app_call *c)
         free(t->rooms.p);
         free(t->except.p);
         free(t->users.p);
-        free(t);
     }
     for (size_t i = 0; c->arg_json != NULL && i < c->n_args; i++)
         json_decref(c->arg_json[i]);
@@ -87,7 +95,6 @@ call_fini(struct app_call *c)
         c->loans = l->next;
         free(l);
     }
-    free(c->args);
     free(c->refusal);
     free(c->refusal_data);
     free(c->error_text);
@@ -124,13 +131,13 @@ run(struct app_call *c, app_fn *fn, const char *what)
     const struct work_mark mark = work_mark(w);
     enum sio_reason close_reason = w->close_reason;
     bool was_gone = c->k != NULL && c->k->is_gone;
-    int64_t start_us = clock_now_us();
+    int64_t start_ms = clock_rough_ms();
     fn(c);
-    int64_t took_us = clock_now_us() - start_us;
-    w->e->counts.n[COUNT_HANDLER_SLOW] += took_us > SLOW_US;
-    if (took_us > SLOW_US)
+    int64_t took_ms = clock_rough_ms() - start_ms;
+    w->e->counts.n[COUNT_HANDLER_SLOW] += took_ms > SLOW_MS;
+    if (took_ms > SLOW_MS)
         log_warn("app", "handler.slow", LOG_Z("handler", what), LOG_Z("nsp", c->nsp_name),
-                 LOG_I("ms", took_us / 1000));
+                 LOG_I("ms", took_ms));
     if (c->error == RC_OK) {
         if (!c->is_part)
             group(c, &mark, what);
@@ -473,11 +480,34 @@ call_args(struct app_call *c)
     size_t cap = 0;
     while (sio_json_next(&rest, &kind, &value) == RC_OK) {
         if (c->n_args == cap) {
+            struct str *more = call_lend(c, (cap ? cap * 2 : 8) * sizeof *more);
+            if (cap)
+                memcpy(more, c->args, cap * sizeof *more);
+            c->args = more;
             cap = cap ? cap * 2 : 8;
-            c->args = xrealloc(c->args, cap * sizeof *c->args);
         }
         c->args[c->n_args++] = value;
     }
+}
+
+/* What a string literal says, lent; false: it is none. `len` may be NULL. */
+static bool
+lend_text(struct app_call *c, struct str literal, char **z, size_t *len)
+{
+    struct buf b = {0};
+    struct str text = str_slice(literal, 1, literal.len - 1);
+    bool is_escaped = str_index(literal, '\\') < literal.len;
+    if (literal.len < 2 || (is_escaped && sio_json_unquote(literal, &b) != RC_OK)) {
+        buf_fini(&b);
+        return false;
+    }
+    if (is_escaped)
+        text = buf_str(&b);
+    *z = call_lend_str(c, text);
+    if (len != NULL)
+        *len = text.len;
+    buf_fini(&b);
+    return true;
 }
 
 const char *
@@ -485,16 +515,11 @@ app_event(struct app_call *c)
 {
     if (c->ev == NULL || c->event != NULL)
         return c->event;
-    struct buf name;
-    buf_init(&name);
-    if (c->ev->event.len > 0 && c->ev->event.p[0] == '"') {
-        if (sio_json_unquote(c->ev->event, &name) != RC_OK)
-            buf_clear(&name);
-    } else {
-        buf_append_str(&name, c->ev->event);
-    }
-    c->event = call_lend_str(c, buf_str(&name));
-    buf_fini(&name);
+    struct str name = c->ev->event;
+    if (name.len == 0 || name.p[0] != '"')
+        c->event = call_lend_str(c, name);
+    else if (!lend_text(c, name, &c->event, NULL))
+        c->event = call_lend_str(c, STR_NONE);
     return c->event;
 }
 
@@ -519,18 +544,11 @@ bool
 app_arg_str(struct app_call *c, size_t i, const char **s, size_t *len)
 {
     struct str value;
-    if (!arg(c, i, &value) || value.p[0] != '"')
+    char *text;
+    if (!arg(c, i, &value) || value.p[0] != '"' || !lend_text(c, value, &text, len))
         return false;
-    struct buf text;
-    buf_init(&text);
-    bool is_ok = sio_json_unquote(value, &text) == RC_OK;
-    if (is_ok) {
-        *s = call_lend_str(c, buf_str(&text));
-        if (len != NULL)
-            *len = text.len;
-    }
-    buf_fini(&text);
-    return is_ok;
+    *s = text;
+    return true;
 }
 
 bool

@@ -7,6 +7,9 @@
 #ifndef SIOLITE_CORE_ENGINE_CALL_H
 #define SIOLITE_CORE_ENGINE_CALL_H
 
+#include <stdalign.h>
+#include <stddef.h>
+
 #include "core/engine/work.h"
 
 enum call_kind {
@@ -20,6 +23,7 @@ enum call_kind {
     CALL_REQUEST       /* app_on_request: nothing but what the request says */
 };
 
+enum { CALL_SMALL_BYTES = 512 };
 struct call_loan { /* memory that lives until the handler returns */
     struct call_loan *next;
 };
@@ -71,9 +75,9 @@ struct app_call {
 
     enum rc error;
     char *error_text;
-    struct call_loan *loans;
+    struct call_loan *loans; /* what `small` has no room for */
     struct app_to *tos;
-    struct str *args;
+    struct str *args; /* lent, as `tos` are */
     size_t n_args;
     bool has_args;
     char *event;
@@ -81,6 +85,8 @@ struct app_call {
     json_t *auth, *data, *handshake;
     char *user, *remote;
     bool has_user;
+    size_t n_small;
+    alignas(max_align_t) char small[CALL_SMALL_BYTES]; /* the first loans */
 };
 
 /* The first error sticks. */
@@ -109,6 +115,7 @@ void body_init(struct body *b);
 void body_fini(struct body *b);
 void
 body_add(struct body *b, struct str json); /* an item without placeholders of its own */
+void body_add_text(struct body *b, struct str text); /* a string */
 void
 body_add_binary(struct body *b, struct str bytes); /* a placeholder and its attachment */
 /* Items that came from a client: placeholders are numbered anew, their attachments come

@@ -13,8 +13,8 @@
 #include "core/base/log.h"
 #include "core/engine/internal.h"
 
-#define SLOW_US                                                                          \
-    500000 /* a wait for the write lock after which the sweeper skips a round */
+/* A wait for the write lock after which the sweeper skips a round. */
+#define SLOW_MS 500
 #define DRAIN_MAX_MS 5000
 #define RETRY_MS 1
 #define NSPS_SLICE 100
@@ -73,7 +73,7 @@ struct pending {
     struct engine *e;
     store_done_fn *on_done;
     void *arg;
-    int64_t since_us;
+    int64_t since_ms;
 };
 
 static void
@@ -82,7 +82,7 @@ on_unit(void *arg, const struct store_result *r)
     struct pending *p = arg;
     struct engine *e = p->e;
     e->n_units--;
-    if (clock_now_us() - p->since_us > SLOW_US)
+    if (clock_rough_ms() - p->since_ms > SLOW_MS)
         e->was_slow = true;
     for (size_t i = 0; i < r->n_jobs; i++)
         job_take(e, &r->jobs[i]);
@@ -105,7 +105,7 @@ void
 engine_submit(struct engine *e, struct store_unit *u, store_done_fn *on_done, void *arg)
 {
     struct pending *p = xmalloc(sizeof *p);
-    *p = (struct pending){e, on_done, arg, clock_now_us()};
+    *p = (struct pending){e, on_done, arg, clock_rough_ms()};
     e->n_units++;
     if (e->front == ENGINE_CGI) /* it ends before a sweep would do it */
         count_flush(&e->counts, u);

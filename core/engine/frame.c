@@ -26,6 +26,24 @@ frame_of(struct str text)
     return f;
 }
 
+void
+frame_begin(struct buf *b, size_t len)
+{
+    size_t head = sizeof(struct frame) + FRAME_HEAD;
+    *b = (struct buf){.p = xmalloc(head + len), .len = head, .cap = head + len};
+}
+
+struct frame *
+frame_end(struct buf *b)
+{
+    size_t head = sizeof(struct frame) + FRAME_HEAD;
+    struct frame *f = (struct frame *)b->p;
+    *f = (struct frame){.n_refs = 1, .len = b->len - head};
+    f->data = b->p + head;
+    *b = (struct buf){0};
+    return f;
+}
+
 struct frame *
 frame_ref(struct frame *f)
 {

@@ -33,6 +33,10 @@ struct frame {
 struct frame *
 frame_create(size_t len, bool is_binary); /* data uninitialised; one reference */
 struct frame *frame_of(struct str text);  /* a text frame with a copy of `text` */
+/* A text frame made in place: `b` is set up with room for `len` bytes, text is appended,
+ * the end takes its memory. */
+void frame_begin(struct buf *b, size_t len);
+struct frame *frame_end(struct buf *b);
 struct frame *frame_ref(struct frame *f);
 void frame_unref(struct frame *f); /* the whole chain; accepts NULL */
 

@@ -11,10 +11,13 @@
 #include "core/engine/call.h"
 #include "core/sio/json.h"
 
+#define BODY_BYTES_FIRST 256
+
 void
 body_init(struct body *b)
 {
     *b = (struct body){0};
+    buf_reserve(&b->json, BODY_BYTES_FIRST); /* enough for most */
     buf_append_c(&b->json, '[');
 }
 
@@ -61,6 +64,13 @@ body_add(struct body *b, struct str json)
 {
     separate(b);
     buf_append_str(&b->json, json);
+}
+
+void
+body_add_text(struct body *b, struct str text)
+{
+    separate(b);
+    buf_append_json(&b->json, text, false);
 }
 
 static void
@@ -172,6 +182,8 @@ relay_items(struct body *b, struct str items, struct str attachments)
 static struct str
 tail_of_args(struct app_call *c, size_t from)
 {
+    if (from == 0 && c->ev != NULL) /* no need to know where each one ends */
+        return sio_json_skip_space(c->ev->args);
     call_args(c);
     if (from >= c->n_args)
         return STR_NONE;
@@ -194,16 +206,6 @@ add_json(struct body *b, const json_t *value)
     return RC_OK;
 }
 
-static void
-add_text(struct body *b, struct str text)
-{
-    struct buf quoted;
-    buf_init(&quoted);
-    buf_append_json(&quoted, text, false);
-    body_add(b, buf_str(&quoted));
-    buf_fini(&quoted);
-}
-
 /* Does a key come next? */
 static bool
 wants_key(const struct body *b)
@@ -220,7 +222,7 @@ add_z(struct body *b, const char *z)
     if (z == NULL)
         body_add(b, STR("null"));
     else
-        add_text(b, str_of(z));
+        body_add_text(b, str_of(z));
     return RC_OK;
 }
 
@@ -278,7 +280,7 @@ body_format(struct app_call *c, struct body *b, const char *fmt, va_list args)
             break;
         case 'S': {
             const char *s = va_arg(args, const char *);
-            add_text(b, (struct str){s, va_arg(args, size_t)});
+            body_add_text(b, (struct str){s, va_arg(args, size_t)});
             break;
         }
         case 'i':

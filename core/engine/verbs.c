@@ -15,7 +15,7 @@
 static struct app_to *
 to_create(struct app_call *c, enum to_scope scope)
 {
-    struct app_to *t = xcalloc(1, sizeof *t);
+    struct app_to *t = call_lend(c, sizeof *t);
     t->c = c;
     t->scope = scope;
     t->nsp = c->nsp_name;
@@ -153,11 +153,7 @@ body_event(struct app_call *c, struct body *b, const char *verb, const char *eve
         call_fail(c, RC_INVALID, "%s: no event name, or a reserved one", verb);
         return false;
     }
-    struct buf quoted;
-    buf_init(&quoted);
-    buf_append_json(&quoted, str_of(event), false);
-    body_add(b, buf_str(&quoted));
-    buf_fini(&quoted);
+    body_add_text(b, str_of(event));
     return true;
 }
 

@@ -15,6 +15,9 @@
 #include "core/sio/msgpack.h"
 #include "core/sio/packet.h"
 
+/* Of a packet in text form: types, number of attachments, ack id, offset. */
+enum { HEAD_BYTES = 64 };
+
 struct wire {
     struct frame *forms[WIRE_N_FORMS];
 };
@@ -159,15 +162,14 @@ encode(const struct store_packet *p, struct str nsp, enum wire_form form, int64_
     if (plain == WIRE_MSGPACK || plain == WIRE_MSGPACK_OFFSET)
         return encode_msgpack(p, &head, form, epoch);
     struct buf b;
-    buf_init(&b);
+    frame_begin(&b, HEAD_BYTES + nsp.len + p->body.len);
     buf_append_c(&b, '0' + EIO_MESSAGE);
     sio_head_encode(&b, &head);
     if (plain == WIRE_V3 && p->kind != STORE_CONNECT)
         sio_json_to_ascii(&b, p->body);
     else if (plain != WIRE_V3)
         append_body(&b, p, plain == WIRE_V4_OFFSET, epoch);
-    struct frame *f = frame_of(buf_str(&b));
-    buf_fini(&b);
+    struct frame *f = frame_end(&b);
     f->is_plain = p->is_plain;
     append_attachments(f, p->attachments, form);
     return f;

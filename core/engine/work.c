@@ -60,7 +60,8 @@ socket_free(struct work_socket *k)
         free(k->sio_id);
     }
     free(k->auth);
-    free(k);
+    if (!k->is_inline)
+        free(k);
 }
 
 void
@@ -73,7 +74,8 @@ work_fini(struct work *w)
     }
     for (size_t i = 0; i < w->n_direct; i++)
         store_packet_unref(w->direct[i].p);
-    free(w->direct);
+    if (w->direct != w->first_direct)
+        free(w->direct);
     store_unit_destroy(w->u);
     w->u = NULL;
     w->direct = NULL;
@@ -126,16 +128,28 @@ work_unit(struct work *w)
     return w->u;
 }
 
+/* Most units have one socket: it needs no memory of its own. */
+static struct work_socket *
+socket_create(struct work *w, int64_t socket_id)
+{
+    struct work_socket *k = &w->first_socket;
+    if (k->is_inline)
+        k = xcalloc(1, sizeof *k);
+    else
+        k->is_inline = true;
+    k->socket_id = socket_id;
+    k->next = w->sockets;
+    w->sockets = k;
+    return k;
+}
+
 struct work_socket *
 work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name,
                 struct str sio_id)
 {
-    struct work_socket *k = xcalloc(1, sizeof *k);
-    k->socket_id = socket_id;
+    struct work_socket *k = socket_create(w, socket_id);
     k->nsp_name = xstrdup(nsp_name);
     k->sio_id = str_dup(sio_id);
-    k->next = w->sockets;
-    w->sockets = k;
     return k;
 }
 
@@ -182,13 +196,10 @@ work_socket_find(struct work *w, struct str nsp_name)
                                                                   : NULL;
          s != NULL; s = s->next)
         if (str_eq(nsp_name, s->nsp->name) && !is_known(w, s->socket_id)) {
-            k = xcalloc(1, sizeof *k);
-            k->socket_id = s->socket_id;
+            k = socket_create(w, s->socket_id);
             k->nsp_name = (char *)s->nsp->name.p;
             k->sio_id = s->sio_id;
             k->is_borrowed = true;
-            k->next = w->sockets;
-            w->sockets = k;
             k->nsp_id = s->nsp->nsp_id;
             k->app = s->nsp->app;
             return k;
@@ -216,9 +227,15 @@ work_send(struct work *w, const struct work_socket *k, struct store_packet *p)
         append(w, k, p);
         return;
     }
-    if (w->n_direct == w->cap_direct) {
-        w->cap_direct = w->cap_direct ? w->cap_direct * 2 : 4;
-        w->direct = xrealloc(w->direct, w->cap_direct * sizeof *w->direct);
+    if (w->direct == NULL) {
+        w->direct = w->first_direct;
+        w->cap_direct = sizeof w->first_direct / sizeof *w->first_direct;
+    } else if (w->n_direct == w->cap_direct) {
+        struct work_direct *old = w->direct == w->first_direct ? NULL : w->direct;
+        w->cap_direct *= 4;
+        w->direct = xrealloc(old, w->cap_direct * sizeof *w->direct);
+        if (old == NULL)
+            memcpy(w->direct, w->first_direct, sizeof w->first_direct);
     }
     w->direct[w->n_direct++] = (struct work_direct){p, k};
 }

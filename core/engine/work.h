@@ -32,6 +32,7 @@ struct work_socket {
     int64_t nsp_id;    /* 0: new */
     char *nsp_name, *sio_id; /* owned, unless is_borrowed */
     bool is_borrowed;        /* from the WebSocket's own socket, for this message */
+    bool is_inline;          /* the struct is a part of its work */
     const struct app_nsp *app;
     bool is_gone;   /* this unit ends it */
     int64_t n_asks; /* own effects: questions to it */
@@ -85,8 +86,10 @@ struct work {
     bool may_go_direct;
     bool changes_state; /* more than packets: the session's next message waits for the
                            commit */
-    struct work_direct *direct;
+    struct work_direct *direct; /* `first_direct` until it is full */
     size_t n_direct, cap_direct;
+    struct work_direct first_direct[2];
+    struct work_socket first_socket; /* of `sockets`, in use if is_inline */
     bool is_busy; /* a handler could not read just now: nothing of this counts, try again
                    */
     enum sio_reason close_reason;  /* SIO_R_NONE: the session goes on */
