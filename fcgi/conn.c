@@ -618,6 +618,12 @@ on_prepare(uv_prepare_t *reaper)
 
 /* ---- all of them */
 
+void
+fcgi_conns_configure(struct fcgi_conns *cs)
+{
+    cs->limits.body_bytes_max = (size_t)cs->o.cfg->max_payload_bytes;
+}
+
 enum rc
 fcgi_conns_create(struct fcgi_conns **out, const struct fcgi_conns_options *o)
 {
@@ -628,7 +634,7 @@ fcgi_conns_create(struct fcgi_conns **out, const struct fcgi_conns_options *o)
     cs = xcalloc(1, sizeof *cs);
     cs->o = *o;
     cs->epoll_fd = epoll_fd;
-    cs->limits.body_bytes_max = (size_t)o->cfg->max_payload_bytes;
+    fcgi_conns_configure(cs);
     cs->limits.n_conns_max = o->n_max;
     if (uv_poll_init(o->loop, &cs->poll, epoll_fd) != 0)
         goto fail_poll;

@@ -24,6 +24,8 @@ struct fcgi_conns_options {
     void *arg;
 };
 
+/* The bounds, from a configuration that has changed: for what comes from now on. */
+void fcgi_conns_configure(struct fcgi_conns *cs);
 MUST_CHECK enum rc
 fcgi_conns_create(struct fcgi_conns **out, const struct fcgi_conns_options *o);
 /* Takes a connected, non-blocking descriptor, and reads what is there already. */

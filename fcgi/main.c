@@ -38,6 +38,8 @@ static const int64_t MOD_FCGID_PAYLOAD_BYTES =
     100000; /* it refuses bodies of more than 131072 */
 
 static struct {
+    int argc;
+    char **argv;
     uv_loop_t loop;
     struct cfg cfg;
     enum phase phase;
@@ -109,11 +111,36 @@ on_deadline(uv_timer_t *timer)
 }
 
 static void
+adapt_payload(struct cfg *cfg)
+{
+    if (process.socket.is_mod_fcgid && cfg->max_payload_bytes > MOD_FCGID_PAYLOAD_BYTES)
+        cfg->max_payload_bytes = MOD_FCGID_PAYLOAD_BYTES;
+}
+
+static void
+reload(void)
+{
+    struct buf err = {0};
+    struct cfg next;
+    enum rc rc = cfg_main_again(&next, process.argc, process.argv, &err);
+    if (rc == RC_OK) {
+        adapt_payload(&next);
+        rc = engine_reload(process.engine, &process.cfg, &next, &err);
+    }
+    if (rc != RC_OK)
+        log_error("fcgi", "reload.failed", LOG_S("error", buf_str(&err)));
+    else if (process.conns)
+        fcgi_conns_configure(process.conns);
+    buf_fini(&err);
+}
+
+static void
 on_signal(uv_signal_t *handle, int number)
 {
     (void)handle;
     if (number == SIGHUP) {
-        log_info("fcgi", "signal.ignore", LOG_Z("signal", "SIGHUP"));
+        if (process.phase == PHASE_RUN)
+            reload();
         return;
     }
     log_info("fcgi", "process.stop", LOG_I("signal", number));
@@ -226,8 +253,7 @@ adapt_to_host(struct engine_options *o, bool is_cgi)
     if (o->is_single)
         o->n_held_max = process.cfg.n_held_max >= 0 ? (size_t)process.cfg.n_held_max
                                                     : fcgi_host_n_held_max();
-    if (is_mod_fcgid && process.cfg.max_payload_bytes > MOD_FCGID_PAYLOAD_BYTES)
-        process.cfg.max_payload_bytes = MOD_FCGID_PAYLOAD_BYTES;
+    adapt_payload(&process.cfg);
 }
 
 /* The socket, then the engine: requests may queue up while the database is opened. */
@@ -291,6 +317,8 @@ main(int argc, char **argv)
     fill_standard_fds();
     n_conns_max = raise_limit();
     log_open("siolite.fcgi", LOG_INFO);
+    process.argc = argc;
+    process.argv = argv;
     status = cfg_main(&process.cfg, "siolite.fcgi", argc, argv);
     if (status >= 0)
         return status;

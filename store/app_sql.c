@@ -186,6 +186,28 @@ add_stmt(struct store_conn *reader, struct store_conn *writer, const char *name,
     return RC_OK;
 }
 
+static void
+forget_stmts(struct store_conn *c)
+{
+    for (size_t i = 0; i < c->n_app_stmts; i++) {
+        sqlite3_finalize(c->app_stmts[i]);
+        free(c->app_names[i]);
+    }
+    c->n_app_stmts = 0;
+}
+
+enum rc
+store_app_forget(struct store *st)
+{
+    struct store_conn *writer;
+    enum rc rc = store_setup_begin(st, &writer);
+    if (rc != RC_OK)
+        return rc;
+    forget_stmts(store_reader(st));
+    forget_stmts(writer);
+    return store_setup_end(st, false);
+}
+
 enum rc
 store_app_add(struct store *st, const char *name, const char *sql, struct buf *err)
 {

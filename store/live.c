@@ -133,6 +133,15 @@ store_live_enter(struct store_live *l, struct store_conn *c,
 }
 
 enum rc
+store_live_configure(struct store_live *l, struct store_conn *c, struct str config_hash)
+{
+    sqlite3_stmt *stmt = conn_stmt(c, STORE_STMT_process_configure);
+    sqlite3_bind_int64(stmt, STORE_PARAM_process_configure_process_id, l->process_id);
+    conn_bind_str(stmt, STORE_PARAM_process_configure_config_hash, config_hash);
+    return conn_done(stmt);
+}
+
+enum rc
 store_live_update(struct store_live *l, struct store_conn *c, int64_t last_seq,
                   bool is_draining)
 {

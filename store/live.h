@@ -29,6 +29,8 @@ void store_live_close(struct store_live *l);
 MUST_CHECK enum rc store_live_enter(struct store_live *l, struct store_conn *c,
                                     const struct store_options *o, int64_t *last_seq);
 /* In the open transaction of `c`. */
+MUST_CHECK enum rc
+store_live_configure(struct store_live *l, struct store_conn *c, struct str config_hash);
 MUST_CHECK enum rc store_live_update(struct store_live *l, struct store_conn *c,
                                      int64_t last_seq, bool is_draining);
 MUST_CHECK enum rc store_live_leave(struct store_live *l, struct store_conn *c);

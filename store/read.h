@@ -146,6 +146,8 @@ MUST_CHECK enum rc
 store_app_migrate(struct store *st, int version, const char *sql, struct buf *err);
 MUST_CHECK enum rc
 store_app_add(struct store *st, const char *name, const char *sql, struct buf *err);
+/* Forgets all named statements: those of another application follow. */
+MUST_CHECK enum rc store_app_forget(struct store *st);
 /* Runs a named SELECT; the row's values are borrowed for the call. */
 typedef void store_row_fn(void *arg, const struct store_value *values, size_t n);
 MUST_CHECK enum rc

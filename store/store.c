@@ -612,6 +612,25 @@ store_restored(struct store *st)
     return rc != RC_OK ? rc : end_rc;
 }
 
+enum rc
+store_reconfigure(struct store *st, struct cfg *cfg, struct cfg *next, struct buf *kept)
+{
+    struct store_conn *c;
+    assert(cfg == st->cfg);
+    enum rc rc = store_setup_begin(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    rc = store_live_configure(&st->live, c, str_of(next->hash));
+    if (rc == RC_OK)
+        rc = store_open_limits(c, next);
+    if (rc == RC_OK)
+        cfg_replace(cfg, next, kept);
+    /* Where the commit fails, views show the old one; the new one is in use. */
+    if (store_setup_end(st, rc == RC_OK) != RC_OK && rc == RC_OK)
+        log_warn("store", "reconfigure.unseen");
+    return rc;
+}
+
 void
 store_set_draining(struct store *st)
 {

@@ -97,6 +97,11 @@ bool store_has_sidecar(struct store *st);
 /* A backup was put back: seq may have gone back, so the epoch is raised; other processes
  * must be started again. Waits. */
 MUST_CHECK enum rc store_restored(struct store *st);
+/* SIGHUP: the configuration that this store borrows is exchanged for `next`
+ * (cfg_replace), at a moment when no thread reads it; the process row tells. Waits for
+ * the write lock. On failure nothing has changed. */
+MUST_CHECK enum rc
+store_reconfigure(struct store *st, struct cfg *cfg, struct cfg *next, struct buf *kept);
 /* SIGTERM seen: written to the process row. */
 void store_set_draining(struct store *st);
 /* The housekeeping that belongs to nobody's request: process row (last_seq), pruning

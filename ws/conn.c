@@ -275,13 +275,17 @@ const struct engine_ws_ops ws_conn_ops = {
 };
 
 void
+ws_conns_configure(struct ws_conns *all, const struct cfg *cfg)
+{
+    all->queue_bytes_max = (size_t)cfg->max_queue_bytes;
+    all->message_bytes_max = (size_t)cfg->max_payload_bytes;
+}
+
+void
 ws_conns_open(struct ws_conns *all, uv_loop_t *loop, const struct cfg *cfg)
 {
-    *all = (struct ws_conns){
-        .queue_bytes_max = (size_t)cfg->max_queue_bytes,
-        .message_bytes_max = (size_t)cfg->max_payload_bytes,
-        .batch = xmalloc(WS_BATCH),
-    };
+    *all = (struct ws_conns){.batch = xmalloc(WS_BATCH)};
+    ws_conns_configure(all, cfg);
     if (cfg->ws_compression_bytes > 0) {
         all->deflate = xmalloc(sizeof *all->deflate);
         ws_deflate_init(all->deflate, (size_t)cfg->ws_compression_bytes);

@@ -78,6 +78,8 @@ struct ws_conns { /* all connections of the process */
 extern const struct engine_ws_ops ws_conn_ops;
 
 /* The prepare handle has to be started before the engine's, so that it runs after it. */
+/* The bounds, from a configuration that has changed: for what comes from now on. */
+void ws_conns_configure(struct ws_conns *all, const struct cfg *cfg);
 void ws_conns_open(struct ws_conns *all, uv_loop_t *loop, const struct cfg *cfg);
 /* No connection is left; the loop must run until the handles are closed. */
 void ws_conns_close(struct ws_conns *all);

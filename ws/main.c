@@ -27,6 +27,8 @@ enum {
 enum stage { RUNNING, DRAINING, DRAINED, CLOSING, CLOSED };
 
 struct process {
+    int argc;
+    char **argv;
     struct cfg cfg;
     uv_loop_t loop;
     struct ws_listen listen;
@@ -97,11 +99,19 @@ on_drained(void *arg)
         enter(DRAINED, 0);
 }
 
-/* Certificates only; for the rest restart: sessions survive it. */
 static void
 reload(void)
 {
     struct buf err = {0};
+    struct cfg next;
+    enum rc rc = cfg_main_again(&next, P.argc, P.argv, &err);
+    if (rc == RC_OK)
+        rc = engine_reload(P.engine, &P.cfg, &next, &err);
+    if (rc == RC_OK)
+        ws_conns_configure(&P.server.conns, &P.cfg);
+    else
+        log_error("ws", "reload.failed", LOG_S("error", buf_str(&err)));
+    buf_clear(&err);
     if (P.tls && ws_tls_reload(P.tls, &err) != RC_OK)
         log_error("ws", "tls.kept", LOG_S("error", buf_str(&err)));
     else if (P.tls)
@@ -115,7 +125,8 @@ on_signal(uv_signal_t *handle, int number)
     (void)handle;
     log_info("ws", "signal", LOG_I("number", number));
     if (number == SIGHUP) {
-        reload();
+        if (P.stage == RUNNING)
+            reload();
         return;
     }
     if (P.stage != RUNNING) {
@@ -189,6 +200,8 @@ main(int argc, char **argv)
 {
     struct buf err = {0};
     int status;
+    P.argc = argc;
+    P.argv = argv;
     status = cfg_main(&P.cfg, "siolite-ws", argc, argv);
     if (status >= 0)
         return status;

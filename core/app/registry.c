@@ -325,7 +325,7 @@ app_registry_fini(struct app *a)
 }
 
 enum rc
-app_registry_load(struct app *a, const char *file, struct buf *err)
+app_registry_load(struct app *a, const char *file, unsigned n_before, struct buf *err)
 {
     int (*load)(struct app *, int);
     struct buf path = {0};
@@ -343,8 +343,13 @@ app_registry_load(struct app *a, const char *file, struct buf *err)
                      file);
         return RC_INVALID;
     }
-    /* Without a slash dlopen would search the system's library folders. */
-    buf_append_f(&path, "%s%s%c", strchr(file, '/') ? "" : "./", file, 0);
+    /* A name that dlopen had before gives it what that was, even if another file has it
+     * now; and without a slash it would search the system's library folders. */
+    const char *name = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
+    buf_append(&path, file, (size_t)(name - file));
+    for (unsigned i = name == file ? 0 : 1; i < n_before + 1; i++)
+        buf_append_z(&path, "./");
+    buf_append_f(&path, "%s%c", name, 0);
     a->handle = dlopen(path.p, RTLD_NOW | RTLD_LOCAL);
     if (a->handle == NULL) {
         buf_append_f(err, "%s: not a siolite application: %s", file, dlerror());

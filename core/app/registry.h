@@ -49,8 +49,10 @@ void app_registry_init(struct app *a);
 void app_registry_fini(struct app *a);
 /* Loads the shared object and lets it register. `err` gets one line: missing file,
  * missing symbol app_load, wrong ABI (both numbers), app_load refused, a mistake while
- * registering (name and reason). RC_INVALID or RC_NOTFOUND then. */
-MUST_CHECK enum rc app_registry_load(struct app *a, const char *file, struct buf *err);
+ * registering (name and reason). RC_INVALID or RC_NOTFOUND then. n_before: how many this
+ * process loaded before; a file that was replaced meanwhile is another one. */
+MUST_CHECK enum rc
+app_registry_load(struct app *a, const char *file, unsigned n_before, struct buf *err);
 /* Namespaces of applications that aren't C: names and ~patterns as in app_nsp, separated
  * by spaces. */
 MUST_CHECK enum rc

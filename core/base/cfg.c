@@ -419,6 +419,45 @@ cfg_fini(struct cfg *c)
     memset(c, 0, sizeof *c);
 }
 
+static bool
+is_same(const struct cfg_option *o, struct cfg *a, struct cfg *b)
+{
+    if (is_string_type(o->type))
+        return strcmp(*(char **)field(a, o), *(char **)field(b, o)) == 0;
+    if (o->type == CFG_T_CHOICE)
+        return *(int *)field(a, o) == *(int *)field(b, o);
+    return *(int64_t *)field(a, o) == *(int64_t *)field(b, o);
+}
+
+/* Gives `b` the value of `a`, and `a` that of `b`. */
+static void
+exchange(const struct cfg_option *o, struct cfg *a, struct cfg *b)
+{
+    size_t size = is_string_type(o->type)   ? sizeof(char *)
+                  : o->type == CFG_T_CHOICE ? sizeof(int)
+                                            : sizeof(int64_t);
+    unsigned char value[sizeof(int64_t)];
+    memcpy(value, field(a, o), size);
+    memcpy(field(a, o), field(b, o), size);
+    memcpy(field(b, o), value, size);
+}
+
+void
+cfg_replace(struct cfg *c, struct cfg *next, struct buf *kept)
+{
+    struct cfg old = *c;
+    for (size_t i = 0; i < CFG_N_OPTIONS; i++) {
+        const struct cfg_option *o = &CFG_OPTIONS[i];
+        if (!cfg_option_is_fixed(o) || is_same(o, &old, next))
+            continue;
+        buf_append_f(kept, "%s%s", kept->len ? " " : "", o->name);
+        exchange(o, &old, next);
+    }
+    *c = *next;
+    *next = (struct cfg){0};
+    cfg_fini(&old);
+}
+
 enum rc
 cfg_load(struct cfg *c, const char *file, struct buf *err)
 {

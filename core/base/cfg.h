@@ -89,6 +89,9 @@ cfg_set(struct cfg *c, struct str key_value, const char *where, struct buf *err)
 /* Checks across options (app exists when named, ping_timeout > 0 …), after the last
  * cfg_set. */
 MUST_CHECK enum rc cfg_check(const struct cfg *c, struct buf *err);
+/* Takes over what may change while a program runs; `next` is empty afterwards. `kept`
+ * gets the names of the options that differ and are used at the start only. */
+void cfg_replace(struct cfg *c, struct cfg *next, struct buf *kept);
 void cfg_print_help(FILE *out);   /* a line an option, for --help */
 void cfg_print_sample(FILE *out); /* a commented configuration file with all defaults */
 void cfg_print_man(FILE *out);    /* the same as an mdoc list, for the man page */
@@ -105,6 +108,9 @@ cfg_read(struct cfg *c, const char *file, const char *argv0, struct buf *err);
  * stdout/stderr. Under a CGI server, arguments that are words of a query string are
  * ignored: they come from a stranger. */
 int cfg_main(struct cfg *c, const char *program, int argc, char **argv);
+/* What the same arguments give now (SIGHUP). On failure `c` is empty, and `err` has one
+ * line. */
+MUST_CHECK enum rc cfg_main_again(struct cfg *c, int argc, char **argv, struct buf *err);
 
 #ifndef SIOLITE_VERSION
 #define SIOLITE_VERSION "0.1.0"

@@ -129,6 +129,38 @@ read_arguments(const char *program, int argc, char **argv, struct command *cmd)
     return -1;
 }
 
+/* The file, then what --set says. */
+static enum rc
+load(struct cfg *c, const char *file, int argc, char **argv, struct buf *err)
+{
+    enum rc rc = file ? cfg_load(c, file, err) : RC_OK;
+    for (int i = 1; i < argc && rc == RC_OK; i++) {
+        bool is_missing = false;
+        if (take_value("--config", argc, argv, &i, &is_missing))
+            continue;
+        const char *value = take_value("--set", argc, argv, &i, &is_missing);
+        if (value)
+            rc = cfg_set(c, str_of(value), "--set", err);
+    }
+    return rc == RC_OK ? cfg_check(c, err) : rc;
+}
+
+enum rc
+cfg_main_again(struct cfg *c, int argc, char **argv, struct buf *err)
+{
+    struct command cmd = {0};
+    struct buf found = {0};
+    cfg_init(c);
+    (void)read_arguments("", argc, argv, &cmd); /* they were right the first time */
+    if (cmd.file == NULL)
+        cmd.file = find_file(argc > 0 ? argv[0] : NULL, &found);
+    enum rc rc = load(c, cmd.file, argc, argv, err);
+    if (rc != RC_OK)
+        cfg_fini(c);
+    buf_fini(&found);
+    return rc;
+}
+
 int
 cfg_main(struct cfg *c, const char *program, int argc, char **argv)
 {
@@ -144,19 +176,7 @@ cfg_main(struct cfg *c, const char *program, int argc, char **argv)
         goto out;
     if (cmd.file == NULL)
         cmd.file = find_file(argc > 0 ? argv[0] : NULL, &found);
-    if (cmd.file)
-        rc = cfg_load(c, cmd.file, &err);
-    for (int i = 1; i < argc && rc == RC_OK; i++) {
-        bool is_missing = false;
-        const char *value = take_value("--config", argc, argv, &i, &is_missing);
-        if (value)
-            continue;
-        value = take_value("--set", argc, argv, &i, &is_missing);
-        if (value)
-            rc = cfg_set(c, str_of(value), "--set", &err);
-    }
-    if (rc == RC_OK)
-        rc = cfg_check(c, &err);
+    rc = load(c, cmd.file, argc, argv, &err);
     if (rc != RC_OK) {
         fprintf(stderr, "%s: %.*s\n", program, STR_ARG(buf_str(&err)));
         status = 1;

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "core/base/log.h"
 
@@ -195,6 +196,18 @@ const struct cfg_option CFG_OPTIONS[] = {
      "process for itself and not over CGI; beyond: 429; 0: no limit"},
 };
 const size_t CFG_N_OPTIONS = sizeof CFG_OPTIONS / sizeof CFG_OPTIONS[0];
+
+bool
+cfg_option_is_fixed(const struct cfg_option *o)
+{
+    static const char *const names[] = {"database",    "fcgi_listen", "ws_listen",
+                                        "ws_tls_cert", "ws_tls_key",  "ws_compression",
+                                        "synchronous", "ring_rows",   "ring_bytes"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], o->name) == 0)
+            return true;
+    return false;
+}
 
 static void
 print_number(struct buf *b, enum cfg_type type, int64_t v)

@@ -44,6 +44,8 @@ struct cfg_option {
 extern const struct cfg_option CFG_OPTIONS[];
 extern const size_t CFG_N_OPTIONS;
 
+/* Is it used at the start only, so that cfg_replace() leaves it as it is? */
+bool cfg_option_is_fixed(const struct cfg_option *o);
 /* What the option allows, in words. */
 void cfg_option_print_allowed(struct buf *b, const struct cfg_option *o);
 

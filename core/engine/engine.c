@@ -292,26 +292,6 @@ on_store(uv_poll_t *p, int status, int events)
 
 /* ---- open ---- */
 
-static enum rc
-load_app(struct engine *e, struct buf *err)
-{
-    enum rc rc = RC_OK;
-    if (e->cfg->app[0] != '\0')
-        rc = app_registry_load(&e->app, e->cfg->app, err);
-    if (rc == RC_OK)
-        rc = app_registry_add_nsps(&e->app, e->cfg->nsp, err);
-    for (const struct app_sql_text *s = e->app.schemas; s != NULL && rc == RC_OK;
-         s = s->next)
-        rc = store_app_migrate(e->store, s->version, s->sql, err);
-    for (const struct app_sql_text *s = e->app.statements; s != NULL && rc == RC_OK;
-         s = s->next)
-        rc = store_app_add(e->store, s->name, s->sql, err);
-    for (const struct app_nsp *n = e->app.nsps; n != NULL && rc == RC_OK; n = n->next)
-        if (!n->is_pattern)
-            rc = store_nsp_ensure(e->store, str_of(n->name));
-    return rc;
-}
-
 static void
 on_ring_row(void *arg, struct store_packet *p)
 {
@@ -371,7 +351,7 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     enum rc rc = store_open(&e->store, &so, &hooks, err);
     if (rc != RC_OK)
         goto fail_store;
-    rc = load_app(e, err);
+    rc = load_app(e, e->cfg, &e->app, err);
     if (rc != RC_OK)
         goto fail_app;
     adapter_init(&e->adapter, store_process_id(e->store), store_epoch(e->store), nsp_of,

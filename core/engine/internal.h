@@ -59,6 +59,7 @@ struct engine {
     const struct engine_ws_ops *ws;
     struct store *store;
     struct app app;
+    unsigned n_loads;            /* of applications so far */
     struct client_files *client; /* NULL: not served */
     struct throttle handshakes;
     struct counts counts;
@@ -120,6 +121,11 @@ enum wire_form engine_form(const struct engine *e, int protocol, enum sio_parser
 /* The frames of a row, borrowed from it; NULL: none. */
 struct frame *
 engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
+
+/* ---- load.c ---- */
+/* Into an empty registry, with its tables, namespaces and statements. */
+MUST_CHECK enum rc
+load_app(struct engine *e, const struct cfg *cfg, struct app *app, struct buf *err);
 
 /* ---- session.c: what polling and WebSocket share ---- */
 /* Reads the sockets and rooms of a session into `s` (not yet in the index) and the rows

@@ -11,6 +11,10 @@ VALUES (:front, :os_pid, :address, :last_seq, :config_hash, :now) RETURNING proc
 -- in: process_id last_seq is_draining; zero rows
 UPDATE t_process SET last_seq = :last_seq, is_draining = :is_draining WHERE process_id = :process_id;
 
+-- name: process_configure
+-- in: process_id config_hash; zero rows
+UPDATE t_process SET config_hash = :config_hash WHERE process_id = :process_id;
+
 -- name: process_delete
 -- in: process_id; zero rows. Not while it holds a lease: whoever sweeps clears that away first
 DELETE FROM t_process WHERE process_id = :process_id

@@ -197,10 +197,10 @@ test('SIGTERM while a request is incomplete, and while a connection waits, does 
   });
 });
 
-test('SIGHUP is survived', async () => {
+test('SIGHUP reads the configuration again', async () => {
   await using({}, async (server) => {
     process.kill(server.pid, 'SIGHUP');
-    await server.logged(/signal\.ignore/);
+    await server.logged(/reload\.done/);
     await works(server);
   });
 });

@@ -54,7 +54,7 @@ assert_load(struct app *a, const char *file, enum rc want_rc, const char *want)
     const char *text;
 
     buf_append_f(&path, "%s/apps/%s%c", build ? build : "build/release", file, 0);
-    assert_int_equal(app_registry_load(a, path.p, &err), want_rc);
+    assert_int_equal(app_registry_load(a, path.p, 0, &err), want_rc);
     buf_append_c(&err, 0);
     text = strstr(err.p, file);
     if (want && strcmp(text ? text : err.p, want) != 0)
@@ -286,7 +286,7 @@ test_load_refuses_what_is_no_shared_object(void **state)
 {
     struct buf err = {0};
     char *text;
-    assert_int_equal(app_registry_load(*state, "/proc/self/status", &err), RC_INVALID);
+    assert_int_equal(app_registry_load(*state, "/proc/self/status", 0, &err), RC_INVALID);
     text = buf_take(&err, NULL);
     assert_non_null(strstr(text, "not a siolite application"));
     free(text);
@@ -300,7 +300,7 @@ test_load_names_an_unresolved_verb(void **state)
     struct buf path = {0};
     char *text;
     buf_append_f(&path, "%s/apps/unresolved.so%c", build ? build : "build/release", 0);
-    assert_int_equal(app_registry_load(*state, path.p, &err), RC_INVALID);
+    assert_int_equal(app_registry_load(*state, path.p, 0, &err), RC_INVALID);
     text = buf_take(&err, NULL);
     assert_non_null(strstr(text, "undefined symbol: app_verb_of_tomorrow"));
     free(text);

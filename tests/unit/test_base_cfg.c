@@ -456,6 +456,30 @@ test_check_wants_an_application_that_exists(void **state)
     assert_int_equal(cfg_check(&c, &err), RC_INVALID);
 }
 
+static void
+test_replace_keeps_what_is_used_at_the_start(void **state)
+{
+    struct cfg next;
+    struct buf kept = {0};
+    (void)state;
+    assert_int_equal(set("database=a.db"), RC_OK);
+    assert_int_equal(set("max_rooms=5"), RC_OK);
+    cfg_init(&next);
+    assert_int_equal(cfg_set(&next, STR("database=b.db"), "", &err), RC_OK);
+    assert_int_equal(cfg_set(&next, STR("ring_rows=7"), "", &err), RC_OK);
+    assert_int_equal(cfg_set(&next, STR("synchronous=full"), "", &err), RC_OK);
+    assert_int_equal(cfg_set(&next, STR("max_rooms=6"), "", &err), RC_OK);
+    assert_int_equal(cfg_set(&next, STR("cookie=io"), "", &err), RC_OK);
+    cfg_replace(&c, &next, &kept);
+    assert_true(str_eqz(buf_str(&kept), "database synchronous ring_rows"));
+    assert_string_equal(c.database, "a.db");
+    assert_int_equal(c.ring_rows, 20000);
+    assert_int_equal(c.synchronous, CFG_SYNC_NORMAL);
+    assert_int_equal(c.n_rooms_max, 6);
+    assert_string_equal(c.cookie, "io");
+    buf_fini(&kept);
+}
+
 static char *
 printed(void (*print)(FILE *))
 {
@@ -599,6 +623,7 @@ main(void)
         T(test_hash_tells_texts_apart),
         T(test_check_wants_a_web_hook_that_can_be_signed),
         T(test_check_wants_an_application_that_exists),
+        T(test_replace_keeps_what_is_used_at_the_start),
         T(test_sample_is_a_valid_file),
         T(test_help_and_man_page_name_every_option),
         T(test_command_line_goes_on_or_ends),
