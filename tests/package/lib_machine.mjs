@@ -49,7 +49,7 @@ export class Machine {
   }
 
   #arguments(command, user) {
-    const as = user ? ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--init-groups'] : [];
+    const as = user ? ['runuser', '-u', user, '--'] : [];
     return ['--mount', '--pid', `--target=${this.pid}`, 'chroot', `${this.folder}/root`, ...as,
       'env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL=C', 'DEBIAN_FRONTEND=noninteractive', ...command];
   }
