@@ -21,8 +21,7 @@
 
 struct guard_step {
     struct store_step head;
-    int64_t job_id, gen, now_ms;
-    struct str key;
+    int64_t job_id, gen;
 };
 
 struct job_step {
@@ -85,25 +84,6 @@ store_unit_guard_job(struct store_unit *u, int64_t job_id, int64_t gen)
     struct guard_step *s = store_step_add(u, sizeof *s, run_guard_job, STORE_STEP_GUARD);
     s->job_id = job_id;
     s->gen = gen;
-}
-
-static enum rc
-run_guard_once(struct store_write *w, struct store_unit *u, struct store_step *step)
-{
-    const struct guard_step *s = (struct guard_step *)step;
-    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_guard_once);
-    (void)u;
-    conn_bind_str(q, STORE_PARAM_guard_once_key, s->key);
-    sqlite3_bind_int64(q, STORE_PARAM_guard_once_now_ms, s->now_ms);
-    return store_step_change(w, q);
-}
-
-void
-store_unit_guard_once(struct store_unit *u, struct str key, int64_t now_ms)
-{
-    struct guard_step *s = store_step_add(u, sizeof *s, run_guard_once, STORE_STEP_GUARD);
-    s->key = store_step_copy(u, key);
-    s->now_ms = now_ms;
 }
 
 /* ---- jobs ---- */

@@ -125,6 +125,10 @@ MUST_CHECK enum rc store_read_hooks_due(struct store *st, int64_t now_ms, size_t
 MUST_CHECK enum rc
 store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms);
 
+/* What was kept under a key (store_unit_guard_once); RC_NOTFOUND. */
+MUST_CHECK enum rc
+store_read_once(struct store *st, struct str key, struct str *print, struct str *answer);
+
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
 MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n,
@@ -161,6 +165,7 @@ struct store_view_read {
     const struct store_field *filter; /* columns that must have these values */
     size_t n_filter;
     size_t limit;     /* rows at most */
+    size_t offset;    /* rows that are left out before */
     bool is_off_loop; /* nobody waits for this thread: it may take long */
 };
 /* The row's names and values are borrowed for the call. */

@@ -362,6 +362,14 @@ undo(struct store_write *w, struct store_unit *u, enum store_stmt rollback,
     return RC_OK;
 }
 
+static void
+note_failed(struct store_unit *u, const struct store_step *failed)
+{
+    u->result.n_failed = 0;
+    for (const struct store_step *s = u->steps; s != failed; s = s->next)
+        u->result.n_failed++;
+}
+
 static enum rc
 run_step(struct store_write *w, struct store_unit *u, struct store_step *s)
 {
@@ -372,6 +380,8 @@ run_step(struct store_write *w, struct store_unit *u, struct store_step *s)
     if (rc == RC_INVALID && !is_risky && !u->result.error[0])
         store_step_error(u, "%s", sqlite3_errmsg(w->conn->db));
     u->is_own_fault = !is_risky;
+    if (rc != RC_OK)
+        note_failed(u, s);
     return rc;
 }
 

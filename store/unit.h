@@ -46,6 +46,7 @@ struct store_result {
     int64_t last_seq;  /* of the unit's newest row, 0 if none */
     bool has_more;     /* jobs_claim, bury, forget: a slice was full, more may be left */
     const char *error; /* "" if none; one line, for the log */
+    size_t n_failed;   /* INVALID: the number of the step that failed, from 0 */
 };
 /* The unit is destroyed after the call. */
 typedef void store_done_fn(void *arg, const struct store_result *r);
@@ -91,8 +92,15 @@ void store_unit_guard_due(struct store_unit *u, int64_t session_id, int64_t now_
 void store_unit_guard_job(struct store_unit *u, int64_t job_id, int64_t gen);
 /* The session is open. */
 void store_unit_guard_session(struct store_unit *u, int64_t session_id);
-/* A key that was not used before (t_dedup). */
-void store_unit_guard_once(struct store_unit *u, struct str key, int64_t now_ms);
+/* A key that was not used within the last hour; what was answered is kept for as long
+ * (store_read_once). */
+struct store_once {
+    struct str key;
+    struct str print; /* tells what was asked for under the key; len 0: nobody looks */
+    struct str answer;
+    int64_t now_ms;
+};
+void store_unit_guard_once(struct store_unit *u, const struct store_once *o);
 
 /* ---- sessions; each of these is a guard too ---- */
 struct store_session_new {

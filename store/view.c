@@ -130,7 +130,7 @@ prepare(struct store_conn *c, const char *view, const struct store_field *filter
     sqlite3_stmt *q;
     size_t n_columns;
     bool is_ok = true;
-    buf_append_f(&sql, "SELECT * FROM %s LIMIT ?%c", view, 0);
+    buf_append_f(&sql, "SELECT * FROM %s LIMIT ? OFFSET ?%c", view, 0);
     q = conn_cached_stmt(c, sql.p);
     row = read_columns(q, &n_columns);
     buf_clear(&sql);
@@ -143,7 +143,7 @@ prepare(struct store_conn *c, const char *view, const struct store_field *filter
         else
             say_no_column(err, view, filter[i].name, row, n_columns);
     }
-    buf_append_f(&sql, " LIMIT ?%c", 0);
+    buf_append_f(&sql, " LIMIT ? OFFSET ?%c", 0);
     free(row);
     q = is_ok ? conn_cached_stmt(c, sql.p) : NULL;
     if (is_ok && !q)
@@ -177,6 +177,8 @@ store_read_view(struct store *st, const struct store_view_read *v, store_view_fn
         store_value_bind_one(q, (int)i + 1, &v->filter[i].value);
     sqlite3_bind_int64(q, (int)v->n_filter + 1,
                        v->limit < INT32_MAX ? (int64_t)v->limit : INT32_MAX);
+    sqlite3_bind_int64(q, (int)v->n_filter + 2,
+                       v->offset < INT32_MAX ? (int64_t)v->offset : INT32_MAX);
     r.row = read_columns(q, &n_columns);
     rc = store_value_run(c, q, !v->is_off_loop, on_row, &r);
     if (rc != RC_OK)

@@ -27,6 +27,7 @@ struct fields {
     const char *verb;
     struct field p[FIELDS_MAX + ADDED_MAX];
     size_t n;
+    const struct action_scope *scope;
     struct buf *err;
 };
 
@@ -88,9 +89,14 @@ add_args(struct fields *f, struct field *args, struct str value)
 {
     struct buf attachments = {0};
     size_t n_attachments = 0;
+    int64_t n_max = f->scope->n_attachments_max;
     const char *error;
     enum rc rc = binary_collect(&args->text, value, &attachments, &n_attachments, &error);
     set_text(args, STORE_TEXT);
+    if (rc == RC_OK && n_max > 0 && (int64_t)n_attachments > n_max) {
+        rc = RC_INVALID; /* clients would take it for an attack */
+        error = "has more binary data in it than max_attachments";
+    }
     if (rc == RC_OK && n_attachments > 0) {
         struct field *field = add(f, STR("attachments"));
         field->text = attachments;
@@ -215,13 +221,16 @@ add_default(struct fields *f, const char *name, struct str value)
 }
 
 static void
-add_scope(struct fields *f, const struct action_scope *scope)
+add_scope(struct fields *f)
 {
+    const struct action_scope *scope = f->scope;
     /* socket_user: the user is what is set */
     bool has_target = has(f, "in_room") || has(f, "is_all") ||
                       (has(f, "user") && strcmp(f->verb, "socket_user") != 0);
     add_default(f, "nsp", scope->nsp);
     add_default(f, "event_id", scope->event_id);
+    if (strcmp(f->verb, "ask") == 0)
+        add_default(f, "name", scope->ask_name);
     if (!has_target)
         add_default(f, "socket", scope->socket);
 }
@@ -255,11 +264,11 @@ enum rc
 action_add(struct store_unit *u, const char *verb, struct str members,
            const struct action_scope *scope, struct buf *err)
 {
-    struct fields f = {.verb = verb, .err = err};
+    struct fields f = {.verb = verb, .scope = scope, .err = err};
     enum rc rc = add_members(&f, members);
     if (rc == RC_OK) {
         struct store_field fields[FIELDS_MAX + ADDED_MAX];
-        add_scope(&f, scope);
+        add_scope(&f);
         for (size_t i = 0; i < f.n; i++) {
             fields[i].name = buf_str(&f.p[i].name);
             fields[i].value = f.p[i].value;

@@ -23,6 +23,8 @@ struct action_scope {
     struct str nsp;
     struct str socket;   /* for verbs about one socket, where no other target is given */
     struct str event_id; /* for ack */
+    struct str ask_name; /* for ask: what it is called if it does not say */
+    int64_t n_attachments_max; /* of one packet, more are refused; 0: no limit */
 };
 #define ACTION_VERB_SIZE 48 /* no verb has a name as long */
 /* The name of the verb, and its members: the text of an object that is scanned. `action`

@@ -11,6 +11,11 @@ CREATE TABLE t_count (                          -- what happened so far, all pro
     PRIMARY KEY (name, labels)                  -- serves count_add
 ) STRICT, WITHOUT ROWID;
 
+-- ---- answers that are kept with the key of what was asked
+
+ALTER TABLE t_dedup ADD COLUMN print TEXT NOT NULL DEFAULT '';  -- of what was asked under the key
+ALTER TABLE t_dedup ADD COLUMN answer TEXT NOT NULL DEFAULT ''; -- who asks again gets it
+
 -- ------------------------------------------------------------------------------------------- the web hook
 
 -- What the web hook is still to be told. Each socket has an order of its own, by hook_id; the first row of each that waits

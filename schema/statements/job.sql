@@ -2,10 +2,6 @@
 --
 -- SPDX-License-Identifier: MIT
 
--- name: guard_once
--- in: key now_ms; no columns; zero rows changed: it was used
-INSERT OR IGNORE INTO t_dedup (key, made_ms) VALUES (:key, :now_ms);
-
 -- name: guard_job
 -- in: job_id gen process_id; out: ask_seq; zero rows: re-owned meanwhile, or done: drop the effects
 DELETE FROM t_job WHERE job_id = :job_id AND gen = :gen AND owner_id = :process_id RETURNING ask_seq;

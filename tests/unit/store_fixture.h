@@ -48,7 +48,7 @@ struct fx_outcome {
         int64_t job_id, gen, due_ms, socket_id;
         char name[32], args[256];
     } jobs[8];
-    size_t n_jobs;
+    size_t n_jobs, n_failed;
     int64_t last_seq;
     char error[256];
 };
@@ -62,6 +62,7 @@ fx_copy_outcome(void *arg, const struct store_result *r)
                              .lease = r->lease,
                              .n_sockets = r->n_new_sockets,
                              .n_jobs = r->n_jobs,
+                             .n_failed = r->n_failed,
                              .last_seq = r->last_seq};
     for (size_t i = 0; i < r->n_new_sockets && i < 8; i++)
         o->sockets[i] = r->new_socket_ids[i];

@@ -188,6 +188,17 @@ test_scope_says_what_the_action_does_not(void **state)
     assert_int_equal(t->n_packets, 1);
 }
 
+static void
+test_attachments_are_counted(void **state)
+{
+    struct place *t = *state;
+    struct action_scope scope = {.n_attachments_max = 1};
+    assert_string_equal(act_in(t, &scope,
+                               "{\"emit\":{\"event\":\"x\",\"args\":["
+                               "{\"$binary\":\"\"},{\"$binary\":\"\"}]}}"),
+                        "emit.args: has more binary data in it than max_attachments");
+}
+
 /* ---- binary data ---- */
 
 /* The JSON with placeholders; NULL: refused. */
@@ -290,6 +301,7 @@ main(void)
         ON_STORE(test_action_of_another_shape_is_refused),
         ON_STORE(test_too_many_members_are_refused),
         ON_STORE(test_scope_says_what_the_action_does_not),
+        ON_STORE(test_attachments_are_counted),
         ON_STORE(test_binary_becomes_placeholder_and_attachment),
         ON_STORE(test_binary_that_is_doubtful_is_refused),
         ON_STORE(test_what_was_spelled_is_collected_again),

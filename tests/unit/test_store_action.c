@@ -8,6 +8,7 @@
 
 #include "tests/unit/store_fixture.h"
 
+#include "store/read.h"
 #include "store/view.h"
 
 struct place {
@@ -171,9 +172,30 @@ test_failed_action_fails_its_unit_alone(void **state)
         store_pump(t->st);
     }
     assert_refused(oa, "emit.event: must be text");
+    assert_int_equal(oa.n_failed, 1);
     assert_int_equal(ob.rc, RC_OK);
     assert_int_equal(t->n_packets, 1);
     assert_string_equal(t->body, "[\"kept\"]");
+}
+
+static void
+test_key_keeps_what_was_answered(void **state)
+{
+    struct place *t = *state;
+    struct str print, answer;
+    const struct store_once o = {
+        .key = STR("k"), .print = STR("p"), .answer = STR("{}"), .now_ms = FX_NOW_MS};
+    assert_int_equal(store_read_once(t->st, STR("k"), &print, &answer), RC_NOTFOUND);
+    for (int i = 0; i < 2; i++) {
+        struct store_unit *u = store_unit_create();
+        store_unit_guard_once(u, &o);
+        store_unit_action(u, "emit", FIELDS(TEXT_FIELD("event", "x")), 1);
+        assert_int_equal(run(t, u).rc, i ? RC_CONFLICT : RC_OK);
+        assert_int_equal(store_read_once(t->st, STR("k"), &print, &answer), RC_OK);
+        assert_true(str_eqz(print, "p"));
+        assert_true(str_eqz(answer, "{}"));
+    }
+    assert_int_equal(t->n_packets, 1);
 }
 
 /* Every column that the table says can be INSERTed is one of the view. */
@@ -257,6 +279,12 @@ test_view_gives_rows_with_names(void **state)
     assert_int_equal(store_read_view(t->st, &v, on_view_row, t, &t->err), RC_OK);
     buf_append_c(&t->out, 0);
     assert_null(strstr(strchr(strchr(t->out.p, '\n') + 1, '\n'), "event"));
+    v.offset = 3;
+    buf_clear(&t->out);
+    assert_int_equal(store_read_view(t->st, &v, on_view_row, t, &t->err), RC_OK);
+    buf_append_c(&t->out, 0);
+    assert_non_null(strstr(t->out.p, "event=y"));
+    assert_null(strstr(t->out.p, "event=x"));
 }
 
 static void
@@ -307,6 +335,7 @@ main(void)
         TEST(test_action_refuses_what_is_no_verb),
         TEST(test_action_names_the_field_that_is_wrong),
         TEST(test_failed_action_fails_its_unit_alone),
+        TEST(test_key_keeps_what_was_answered),
         TEST(test_table_knows_the_views),
         TEST(test_view_gives_rows_with_names),
         TEST(test_view_says_what_it_does_not_have),

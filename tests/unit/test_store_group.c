@@ -308,8 +308,10 @@ test_guard_behind_a_failing_group_undoes_all(void **state)
     struct store_unit *u = store_unit_create();
     add_group(u, "INSERT INTO note VALUES ('a')", NULL);
     add_group(u, "SELECT missing", NULL);
-    store_unit_guard_once(u, STR("key"), FX_NOW_MS);
-    store_unit_guard_once(u, STR("key"), FX_NOW_MS);
+    store_unit_guard_once(u,
+                          &(struct store_once){.key = STR("key"), .now_ms = FX_NOW_MS});
+    store_unit_guard_once(u,
+                          &(struct store_once){.key = STR("key"), .now_ms = FX_NOW_MS});
     assert_int_equal(fx_run(&t->p, u).rc, RC_CONFLICT);
     ASSERT_NOTES(t, "");
     ASSERT_ERRORS(t, "");

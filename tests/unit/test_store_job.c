@@ -158,7 +158,8 @@ test_key_is_used_once(void **state)
     enum rc expected[2] = {RC_OK, RC_CONFLICT};
     for (int i = 0; i < 2; i++) {
         struct store_unit *u = store_unit_create();
-        store_unit_guard_once(u, STR("request-1"), FX_NOW_MS);
+        store_unit_guard_once(
+            u, &(struct store_once){.key = STR("request-1"), .now_ms = FX_NOW_MS});
         store_unit_packet(u, FX_TO_ALL, fx_event("[\"x\"]"));
         assert_int_equal(fx_run(i ? &t->b : &t->a, u).rc, expected[i]);
     }
@@ -171,9 +172,9 @@ test_used_key_keeps_the_job(void **state)
     struct two *t = *state;
     struct fx_outcome made = later(&t->a, 10, "tick");
     struct store_unit *u = store_unit_create();
-    fx_exec(&t->a, "INSERT INTO t_dedup VALUES ('k', 1)");
+    fx_exec(&t->a, "INSERT INTO t_dedup (key, made_ms) VALUES ('k', 1)");
     store_unit_guard_job(u, made.jobs[0].job_id, made.jobs[0].gen);
-    store_unit_guard_once(u, STR("k"), FX_NOW_MS);
+    store_unit_guard_once(u, &(struct store_once){.key = STR("k"), .now_ms = FX_NOW_MS});
     assert_int_equal(fx_run(&t->a, u).rc, RC_CONFLICT);
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_job",
                   1); /* the first guard's work was undone */

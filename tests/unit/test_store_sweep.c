@@ -291,7 +291,7 @@ test_used_keys_are_remembered_for_an_hour(void **state)
 {
     struct two *t = *state;
     struct store_unit *u = store_unit_create();
-    store_unit_guard_once(u, STR("k"), FX_NOW_MS);
+    store_unit_guard_once(u, &(struct store_once){.key = STR("k"), .now_ms = FX_NOW_MS});
     (void)fx_run(&t->a, u);
     forget(t, FX_NOW_MS + 3599999, 10);
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_dedup", 1);
