@@ -315,6 +315,7 @@ run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
                        store_step_socket(u, s->socket_id));
     conn_bind_str(q, STORE_PARAM_answer_put_body, s->body);
     store_step_bind_blob(q, STORE_PARAM_answer_put_attachments, s->attachments);
+    sqlite3_bind_int64(q, STORE_PARAM_answer_put_now_ms, w->now_ms);
     rc = store_step_change(w, q);
     if (rc == RC_CONFLICT)
         return RC_OK;
@@ -330,6 +331,23 @@ store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id,
     s->socket_id = socket_id;
     s->body = store_step_copy(u, body);
     s->attachments = store_step_copy(u, attachments);
+}
+
+static enum rc
+run_ask_end(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_ask_end);
+    (void)u;
+    sqlite3_bind_int64(q, STORE_PARAM_ask_end_ask_seq,
+                       ((struct answer_step *)step)->ask_seq);
+    return conn_done(q);
+}
+
+void
+store_unit_ask_end(struct store_unit *u, int64_t ask_seq)
+{
+    struct answer_step *s = store_step_add(u, sizeof *s, run_ask_end, 0);
+    s->ask_seq = ask_seq;
 }
 
 /* ---- claims ---- */

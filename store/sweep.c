@@ -264,6 +264,15 @@ forget_asks(struct store_write *w, int64_t now_ms, size_t n)
 }
 
 static enum rc
+expire_asks(struct store_write *w, int64_t now_ms, size_t n)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_asks_expire);
+    sqlite3_bind_int64(q, STORE_PARAM_asks_expire_now_ms, now_ms);
+    sqlite3_bind_int64(q, STORE_PARAM_asks_expire_n, (int64_t)n);
+    return conn_done(q);
+}
+
+static enum rc
 run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct forget_step *s = (struct forget_step *)step;
@@ -282,6 +291,8 @@ run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
         rc = forget_dedup(w, u, s->now_ms, s->n);
     if (rc == RC_OK)
         rc = forget_asks(w, s->now_ms, s->n);
+    if (rc == RC_OK)
+        rc = expire_asks(w, s->now_ms, s->n);
     return rc;
 }
 

@@ -233,6 +233,8 @@ store_unit_ask(struct store_unit *u, const struct store_target *t, struct store_
  * due now, in this commit, and owned by this process: it is then among result->jobs. */
 void store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id,
                        struct str body, struct str attachments);
+/* A question that was INSERTed (view ask) is over: its job is due. The answers stay. */
+void store_unit_ask_end(struct store_unit *u, int64_t ask_seq);
 /* Takes over jobs that nobody alive owns and that are due by `now_ms` (at most n): they
  * are then in result->jobs. */
 void store_unit_jobs_claim(struct store_unit *u, int64_t now_ms, size_t n);

@@ -15,11 +15,23 @@ enum { NAME_SHOWN_MAX = 40 }; /* of a wrong name, in an error text */
 
 static const struct store_view VIEWS[] = {
     /* verbs */
-    {"emit", "nsp room except_room event args is_volatile ", true},
-    {"room_join", "nsp socket room ", false},
-    {"room_leave", "nsp socket room ", false},
-    {"kick", "nsp socket is_close ", false},
+    {"emit",
+     "nsp room rooms except_room except_rooms user event args is_volatile is_plain "
+     "attachments attachment ",
+     true},
+    {"ask",
+     "name nsp room rooms except_room except_rooms user event args timeout_ms "
+     "is_volatile is_plain attachments attachment ",
+     true},
+    {"ack", "event_id args attachments attachment ", false},
+    {"server_emit", "nsp event args ", false},
+    {"room_join", "nsp socket in_room user is_all room ", false},
+    {"room_leave", "nsp socket in_room user is_all room ", false},
+    {"kick", "nsp socket in_room user is_all is_close ", false},
+    {"socket_data", "nsp socket data ", false},
+    {"socket_user", "nsp socket user ", false},
     /* what is there */
+    {"answer", NULL, true},
     {"process", NULL, true},
     {"session", NULL, true},
     {"socket", NULL, true},

@@ -133,19 +133,33 @@ run_disconnect(struct job *job, struct work *w, const json_t *args)
 
 /* INSERT INTO kick. */
 static enum rc
-run_kick(struct job *job, struct work *w, const json_t *args)
+run_kick(struct work *w, const json_t *args)
 {
-    struct work_socket *k;
-    bool is_open;
-    enum rc rc = load_socket(w, job->j.socket_id, &k, &is_open);
-    if (rc != RC_OK || k == NULL)
-        return rc;
-    struct store_target t = {
-        .nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
-    store_unit_disconnect(work_unit(w), &t, str_of(sio_reason_text(SIO_R_SERVER_NSP)),
-                          json_integer_value(json_object_get(args, "close")) != 0,
-                          w->now_ms);
+    bool is_close = json_integer_value(json_object_get(args, "close")) != 0;
+    const json_t *id;
+    size_t i;
+    json_array_foreach(json_object_get(args, "sockets"), i, id)
+    {
+        struct work_socket *k;
+        bool is_open;
+        enum rc rc = load_socket(w, json_integer_value(id), &k, &is_open);
+        if (rc != RC_OK)
+            return rc;
+        if (k == NULL)
+            continue;
+        struct store_target t = {
+            .nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
+        store_unit_disconnect(work_unit(w), &t, str_of(sio_reason_text(SIO_R_SERVER_NSP)),
+                              is_close, w->now_ms);
+    }
     return RC_OK;
+}
+
+/* INSERT INTO ask: the last answer came, or the time is over. */
+static void
+run_ask_end(struct work *w, const json_t *args)
+{
+    store_unit_ask_end(work_unit(w), json_integer_value(json_object_get(args, "seq")));
 }
 
 /* A connection that its own effects failed at, or that an application in SQL refused: its
@@ -207,7 +221,9 @@ on_timer(struct timer *t)
         if (strcmp(job->j.name, "disconnect") == 0)
             rc = run_disconnect(job, &w, args);
         else if (strcmp(job->j.name, "kick") == 0)
-            rc = run_kick(job, &w, args);
+            rc = run_kick(&w, args);
+        else if (strcmp(job->j.name, "ask.end") == 0)
+            run_ask_end(&w, args);
         else if (strcmp(job->j.name, "refuse") == 0)
             rc = run_refuse(&w, args);
         else

@@ -2,6 +2,24 @@
 --
 -- SPDX-License-Identifier: MIT
 
+-- ------------------------------------------------------------------------------------- asks that have a name
+
+ALTER TABLE t_meta ADD COLUMN n_pending_max INTEGER NOT NULL DEFAULT 1000; -- max_pending_acks of the newest process
+
+-- An ask that was INSERTed has a name, by which whoever wants collects its answers. Its job, 'ask.end', ends it; the row
+-- stays for a day after that, for those who come late.
+ALTER TABLE t_ask ADD COLUMN name TEXT;         -- chosen by who asked; NULL: a C handler's, which goes with its job
+ALTER TABLE t_ask ADD COLUMN made_ms INTEGER;   -- when it was asked
+ALTER TABLE t_ask ADD COLUMN due_ms INTEGER;    -- an answer that comes later is ignored; NULL: see t_job
+ALTER TABLE t_ask ADD COLUMN forget_ms INTEGER; -- the row may go from then on
+-- view ask: by its name
+CREATE UNIQUE INDEX i_ask_name ON t_ask (name) WHERE name IS NOT NULL;
+-- asks_expire: the oldest
+CREATE INDEX i_ask_forget ON t_ask (forget_ms) WHERE forget_ms IS NOT NULL;
+
+ALTER TABLE t_answer ADD COLUMN sio_id TEXT;    -- the socket's public id, which may be forgotten elsewhere; with a name only.
+                                                -- n_before is -1 there where the time was over before an answer came
+
 -- ---- counters (docs/metrics.md)
 
 CREATE TABLE t_count (                          -- what happened so far, all processes together

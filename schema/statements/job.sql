@@ -32,9 +32,14 @@ INSERT INTO t_ask (seq, job_id, n_expected) VALUES (:seq, :job_id, :n_expected);
 INSERT INTO t_answer (ask_seq, socket_id) VALUES (:ask_seq, :socket_id);
 
 -- name: answer_put
--- in: ask_seq socket_id body attachments; no columns; zero rows changed: a stranger, a duplicate, or late
+-- in: ask_seq socket_id body attachments now_ms; no columns; zero rows changed: a stranger, a duplicate, or late
 UPDATE t_answer SET n_before = (SELECT n_answers FROM t_ask WHERE seq = :ask_seq), body = :body, attachments = :attachments
-WHERE ask_seq = :ask_seq AND socket_id = :socket_id AND n_before IS NULL;
+WHERE ask_seq = :ask_seq AND socket_id = :socket_id AND n_before IS NULL
+    AND NOT EXISTS (SELECT 1 FROM t_ask WHERE seq = :ask_seq AND due_ms <= :now_ms);
+
+-- name: ask_end
+-- in: ask_seq; no columns. Its time is over, or all have answered: who has not, owes nothing any more.
+UPDATE t_answer SET n_before = -1 WHERE ask_seq = :ask_seq AND n_before IS NULL;
 
 -- name: answer_count
 -- in: ask_seq; out: job_id, is it the last answer?; one row

@@ -38,8 +38,9 @@ UPDATE t_meta SET boot_id = :boot_id, wall_offset_ms = :wall_offset_ms;
 
 -- name: meta_limits
 -- scan: t_meta has one row
--- in: n_rooms_max; zero rows
-UPDATE t_meta SET n_rooms_max = :n_rooms_max WHERE n_rooms_max <> :n_rooms_max;
+-- in: n_rooms_max n_pending_max; zero rows
+UPDATE t_meta SET n_rooms_max = :n_rooms_max, n_pending_max = :n_pending_max
+WHERE n_rooms_max <> :n_rooms_max OR n_pending_max <> :n_pending_max;
 
 -- name: epoch_raise
 -- scan: t_meta has one row
@@ -72,6 +73,12 @@ UPDATE t_socket SET gone_ms = gone_ms + :delta WHERE gone_ms IS NOT NULL;
 -- scan: once after a boot
 -- in: delta; zero rows. 0 is at once, the largest integer is never
 UPDATE t_job SET due_ms = due_ms + :delta WHERE due_ms <> 0 AND due_ms <> 9223372036854775807;
+
+-- name: shift_ask
+-- scan: once after a boot
+-- in: delta; zero rows
+UPDATE t_ask SET made_ms = made_ms + :delta, due_ms = due_ms + :delta, forget_ms = forget_ms + :delta
+WHERE name IS NOT NULL;
 
 -- name: shift_dedup
 -- scan: once after a boot

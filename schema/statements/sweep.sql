@@ -99,3 +99,8 @@ DELETE FROM t_job WHERE job_id IN (
         SELECT 1 FROM t_answer a JOIN t_socket s ON s.socket_id = a.socket_id AND s.state < 2
         WHERE a.ask_seq = c.ask_seq AND a.n_before IS NULL))
 RETURNING ask_seq;
+
+-- name: asks_expire
+-- in: now_ms n; no columns. Questions that were INSERTed, a day after their end; the answers go with them.
+DELETE FROM t_ask WHERE seq IN (
+    SELECT seq FROM t_ask WHERE forget_ms <= :now_ms ORDER BY forget_ms LIMIT :n);

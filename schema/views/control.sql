@@ -1,26 +1,42 @@
--- siolite: the verbs that change who is where, as views that one INSERTs into; what is said in emit.sql is true here too.
+-- siolite: the verbs that change who is where, and what a socket is, as views that one INSERTs into; what is said in emit.sql
+-- is true here too.
 --
 --   INSERT INTO room_join (socket, room) VALUES ('JjxVQdFdZUnPKXuAAAAB', 'lobby');
---   INSERT INTO kick (socket) VALUES ('JjxVQdFdZUnPKXuAAAAB');
+--   INSERT INTO room_join (in_room, room) VALUES ('lobby', 'hall');
+--   INSERT INTO kick (user) VALUES ('mallory');
+--
+-- Whom they concern, those who are there at this moment: `socket`, or all that are `in_room`, or all of `user`, or all in the
+-- namespace (`is_all`). No function of JSON is used here (see private.sql).
 --
 -- SPDX-License-Identifier: MIT
 
--- INSERT: a socket joins a room. SELECT: as member.
+-- INSERT: a socket joins a room, or many do. SELECT: as member.
 DROP VIEW IF EXISTS room_join;
 CREATE VIEW room_join AS
-    SELECT nsp,                                 -- the socket's namespace; INSERT: may be left out
+    SELECT nsp,                                 -- INSERT: NULL is the socket's, else '/'
            socket,                              -- who
-           room                                 -- where
+           room,                                -- where
+           NULL AS in_room,                     -- INSERT: or all that are in this room
+           NULL AS user,                        -- INSERT: or all sockets of this user
+           NULL AS is_all                       -- INSERT: or 1: all in the namespace
     FROM member;
 
 CREATE TRIGGER room_join_insert INSTEAD OF INSERT ON room_join
 BEGIN
     SELECT CASE
-        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE new.nsp IS NULL OR name = new.nsp)
-            THEN RAISE(ABORT, 'room_join.nsp: no such namespace; allowed: that of the socket, or leave it out')
-        WHEN typeof(new.socket) <> 'text' OR NOT EXISTS (
+        WHEN (new.socket IS NOT NULL) + (new.in_room IS NOT NULL) + (new.user IS NOT NULL) + coalesce(new.is_all, 0) <> 1
+            THEN RAISE(ABORT, 'room_join: exactly one of socket, in_room, user and is_all = 1 says who')
+        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE (new.nsp IS NULL AND new.socket IS NOT NULL) OR name = coalesce(new.nsp, '/'))
+            THEN RAISE(ABORT, 'room_join.nsp: no such namespace; allowed: one that the application has; NULL is that of the socket, else /')
+        WHEN typeof(new.in_room) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'room_join.in_room: must be text (a room or a socket id)')
+        WHEN typeof(new.user) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'room_join.user: must be text')
+        WHEN new.is_all NOT IN (0, 1)
+            THEN RAISE(ABORT, 'room_join.is_all: must be 0 or 1')
+        WHEN new.socket IS NOT NULL AND (typeof(new.socket) <> 'text' OR NOT EXISTS (
             SELECT 1 FROM t_socket s JOIN t_nsp n USING (nsp_id)
-            WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp))
+            WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp)))
             THEN RAISE(ABORT, 'room_join.socket: must be the id of an open socket of this namespace')
         WHEN typeof(new.room) <> 'text'
             THEN RAISE(ABORT, 'room_join.room: must be text')
@@ -31,29 +47,53 @@ BEGIN
             THEN RAISE(ABORT, 'room_join.socket: is in max_rooms rooms')
         END;
     INSERT OR IGNORE INTO t_room (nsp_id, name, idle_seq)
-        SELECT s.nsp_id, new.room, coalesce((SELECT max(seq) FROM t_packet), 0) FROM t_socket s
-        WHERE s.sio_id = new.socket;
+        SELECT n.nsp_id, new.room, coalesce((SELECT max(seq) FROM t_packet), 0) FROM t_nsp n
+        WHERE CASE WHEN new.socket IS NULL THEN n.name = coalesce(new.nsp, '/')
+                   ELSE n.nsp_id = (SELECT s.nsp_id FROM t_socket s WHERE s.sio_id = new.socket) END;
     INSERT INTO t_control (kind, nsp_id, to_kind, to_id, arg_id)
         SELECT 16, s.nsp_id, 2, s.socket_id, r.room_id
         FROM t_socket s JOIN t_room r ON r.nsp_id = s.nsp_id AND r.name = new.room
         WHERE s.sio_id = new.socket AND NOT EXISTS (
             SELECT 1 FROM t_member m WHERE m.socket_id = s.socket_id AND m.room_id = r.room_id AND m.until_seq IS NULL);
+    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, to_list, arg_id)
+        SELECT 16, t.nsp_id, iif(new.is_all, 0, 4), iif(new.is_all, t.nsp_id, NULL), iif(new.is_all, NULL, t.keys), j.room_id
+        FROM (SELECT n.nsp_id,
+                     (SELECT group_concat(k.key) FROM (
+                          SELECT 'r' || r.room_id AS key FROM t_room r
+                          WHERE r.nsp_id = n.nsp_id AND r.name = new.in_room AND r.idle_seq IS NULL
+                          UNION SELECT 's' || s.socket_id FROM t_socket s
+                          WHERE s.sio_id = new.in_room AND s.nsp_id = n.nsp_id AND s.state = 0
+                          UNION SELECT 's' || s.socket_id FROM t_socket s
+                          WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
+              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/')) t CROSS JOIN t_room j ON j.nsp_id = t.nsp_id AND j.name = new.room
+        WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
 END;
 
--- INSERT: a socket leaves a room; nothing happens where it is not in. SELECT: as member.
+-- INSERT: a socket leaves a room, or many do; nothing happens where one is not in. SELECT: as member.
 DROP VIEW IF EXISTS room_leave;
 CREATE VIEW room_leave AS
-    SELECT nsp,                                 -- the socket's namespace; INSERT: may be left out
+    SELECT nsp,                                 -- INSERT: NULL is the socket's, else '/'
            socket,                              -- who
-           room                                 -- from where
+           room,                                -- from where
+           NULL AS in_room,                     -- INSERT: or all that are in this room
+           NULL AS user,                        -- INSERT: or all sockets of this user
+           NULL AS is_all                       -- INSERT: or 1: all in the namespace
     FROM member;
 
 CREATE TRIGGER room_leave_insert INSTEAD OF INSERT ON room_leave
 BEGIN
     SELECT CASE
-        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE new.nsp IS NULL OR name = new.nsp)
-            THEN RAISE(ABORT, 'room_leave.nsp: no such namespace; allowed: that of the socket, or leave it out')
-        WHEN typeof(new.socket) <> 'text'
+        WHEN (new.socket IS NOT NULL) + (new.in_room IS NOT NULL) + (new.user IS NOT NULL) + coalesce(new.is_all, 0) <> 1
+            THEN RAISE(ABORT, 'room_leave: exactly one of socket, in_room, user and is_all = 1 says who')
+        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE (new.nsp IS NULL AND new.socket IS NOT NULL) OR name = coalesce(new.nsp, '/'))
+            THEN RAISE(ABORT, 'room_leave.nsp: no such namespace; allowed: one that the application has; NULL is that of the socket, else /')
+        WHEN typeof(new.in_room) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'room_leave.in_room: must be text (a room or a socket id)')
+        WHEN typeof(new.user) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'room_leave.user: must be text')
+        WHEN new.is_all NOT IN (0, 1)
+            THEN RAISE(ABORT, 'room_leave.is_all: must be 0 or 1')
+        WHEN typeof(new.socket) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'room_leave.socket: must be the id of a socket')
         WHEN typeof(new.room) <> 'text'
             THEN RAISE(ABORT, 'room_leave.room: must be text')
@@ -63,32 +103,107 @@ BEGIN
         FROM t_socket s JOIN t_nsp n USING (nsp_id) JOIN t_room r ON r.nsp_id = s.nsp_id AND r.name = new.room
         WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp) AND EXISTS (
             SELECT 1 FROM t_member m WHERE m.socket_id = s.socket_id AND m.room_id = r.room_id AND m.until_seq IS NULL);
+    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, to_list, arg_id)
+        SELECT 17, t.nsp_id, iif(new.is_all, 0, 4), iif(new.is_all, t.nsp_id, NULL), iif(new.is_all, NULL, t.keys), j.room_id
+        FROM (SELECT n.nsp_id,
+                     (SELECT group_concat(k.key) FROM (
+                          SELECT 'r' || r.room_id AS key FROM t_room r
+                          WHERE r.nsp_id = n.nsp_id AND r.name = new.in_room AND r.idle_seq IS NULL
+                          UNION SELECT 's' || s.socket_id FROM t_socket s
+                          WHERE s.sio_id = new.in_room AND s.nsp_id = n.nsp_id AND s.state = 0
+                          UNION SELECT 's' || s.socket_id FROM t_socket s
+                          WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
+              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/')) t CROSS JOIN t_room j ON j.nsp_id = t.nsp_id AND j.name = new.room AND j.idle_seq IS NULL
+        WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
 END;
 
--- INSERT: disconnects a socket, as socket.disconnect() does; nothing happens where it has gone. The disconnect handlers of
--- the application run in a process of ours, so that it takes effect a moment later. SELECT: as socket.
+-- INSERT: disconnects a socket, as socket.disconnect() does, or many; nothing happens where it has gone. The disconnect
+-- handlers of the application run in a process of ours, so that it takes effect a moment later. SELECT: as socket.
 DROP VIEW IF EXISTS kick;
 CREATE VIEW kick AS
-    SELECT nsp,                                 -- the socket's namespace; INSERT: may be left out
+    SELECT nsp,                                 -- INSERT: NULL is the socket's, else '/'
            socket,                              -- who
-           0 AS is_close                        -- INSERT: 1 closes its whole connection; NULL is 0
+           NULL AS in_room,                     -- INSERT: or all that are in this room
+           NULL AS user,                        -- INSERT: or all sockets of this user
+           NULL AS is_all,                      -- INSERT: or 1: all in the namespace
+           0 AS is_close                        -- INSERT: 1 closes the whole connection; NULL is 0
     FROM socket;
 
 CREATE TRIGGER kick_insert INSTEAD OF INSERT ON kick
 BEGIN
     SELECT CASE
-        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE new.nsp IS NULL OR name = new.nsp)
-            THEN RAISE(ABORT, 'kick.nsp: no such namespace; allowed: that of the socket, or leave it out')
-        WHEN typeof(new.socket) <> 'text'
+        WHEN (new.socket IS NOT NULL) + (new.in_room IS NOT NULL) + (new.user IS NOT NULL) + coalesce(new.is_all, 0) <> 1
+            THEN RAISE(ABORT, 'kick: exactly one of socket, in_room, user and is_all = 1 says who')
+        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE (new.nsp IS NULL AND new.socket IS NOT NULL) OR name = coalesce(new.nsp, '/'))
+            THEN RAISE(ABORT, 'kick.nsp: no such namespace; allowed: one that the application has; NULL is that of the socket, else /')
+        WHEN typeof(new.in_room) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'kick.in_room: must be text (a room or a socket id)')
+        WHEN typeof(new.user) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'kick.user: must be text')
+        WHEN new.is_all NOT IN (0, 1)
+            THEN RAISE(ABORT, 'kick.is_all: must be 0 or 1')
+        WHEN typeof(new.socket) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'kick.socket: must be the id of a socket')
         WHEN new.is_close NOT IN (0, 1)
             THEN RAISE(ABORT, 'kick.is_close: must be 0 or 1')
         END;
-    INSERT INTO t_job (name, socket_id, args)
-        SELECT 'kick', s.socket_id, '{"close":' || coalesce(new.is_close, 0) || '}'
+    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, arg_id)
+        SELECT 23, s.nsp_id, 2, s.socket_id, coalesce(new.is_close, 0)
         FROM t_socket s JOIN t_nsp n USING (nsp_id)
         WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp);
-    INSERT INTO t_control (kind)
-        SELECT 23 FROM t_socket s JOIN t_nsp n USING (nsp_id)
-        WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp);
+    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, to_list, arg_id)
+        SELECT 23, t.nsp_id, iif(new.is_all, 0, 4), iif(new.is_all, t.nsp_id, NULL), iif(new.is_all, NULL, t.keys), coalesce(new.is_close, 0)
+        FROM (SELECT n.nsp_id,
+                     (SELECT group_concat(k.key) FROM (
+                          SELECT 'r' || r.room_id AS key FROM t_room r
+                          WHERE r.nsp_id = n.nsp_id AND r.name = new.in_room AND r.idle_seq IS NULL
+                          UNION SELECT 's' || s.socket_id FROM t_socket s
+                          WHERE s.sio_id = new.in_room AND s.nsp_id = n.nsp_id AND s.state = 0
+                          UNION SELECT 's' || s.socket_id FROM t_socket s
+                          WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
+              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/')) t
+        WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
+END;
+
+-- INSERT: sets socket.data. SELECT: as socket.
+DROP VIEW IF EXISTS socket_data;
+CREATE VIEW socket_data AS
+    SELECT nsp,                                 -- INSERT: may be left out
+           socket,                              -- whose
+           data                                 -- JSON; INSERT: NULL is 'null'
+    FROM socket;
+
+CREATE TRIGGER socket_data_insert INSTEAD OF INSERT ON socket_data
+BEGIN
+    SELECT CASE
+        WHEN typeof(new.socket) <> 'text' OR NOT EXISTS (
+            SELECT 1 FROM t_socket s JOIN t_nsp n USING (nsp_id)
+            WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp))
+            THEN RAISE(ABORT, 'socket_data.socket: must be the id of an open socket of this namespace')
+        WHEN new.data IS NOT NULL AND CASE WHEN typeof(new.data) <> 'text' THEN 1
+                 ELSE instr(new.data, char(0)) > 0 OR NOT json_valid(new.data) END
+            THEN RAISE(ABORT, 'socket_data.data: must be JSON text')
+        END;
+    UPDATE t_socket SET data = coalesce(new.data, 'null') WHERE sio_id = new.socket;
+END;
+
+-- INSERT: says who a socket is. SELECT: as socket.
+DROP VIEW IF EXISTS socket_user;
+CREATE VIEW socket_user AS
+    SELECT nsp,                                 -- INSERT: may be left out
+           socket,                              -- whose
+           user                                 -- any text; INSERT: NULL is nobody
+    FROM socket;
+
+CREATE TRIGGER socket_user_insert INSTEAD OF INSERT ON socket_user
+BEGIN
+    SELECT CASE
+        WHEN typeof(new.socket) <> 'text' OR NOT EXISTS (
+            SELECT 1 FROM t_socket s JOIN t_nsp n USING (nsp_id)
+            WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp))
+            THEN RAISE(ABORT, 'socket_user.socket: must be the id of an open socket of this namespace')
+        WHEN typeof(new.user) NOT IN ('text', 'null') OR new.user = ''
+            THEN RAISE(ABORT, 'socket_user.user: must be text with at least one character, or NULL')
+        END;
+    UPDATE t_socket SET user = new.user WHERE sio_id = new.socket;
 END;

@@ -10,39 +10,47 @@
 --
 -- SPDX-License-Identifier: MIT
 
--- SELECT: the events that are still in the log. INSERT: emits one.
+-- SELECT: the events that are still in the log. INSERT: emits one. Whom it is for: those in `room`, in one of `rooms`, or of
+-- `user`; everybody in `nsp` if all three are NULL; but nobody in `except_room` or one of `except_rooms`.
 DROP VIEW IF EXISTS emit;
 CREATE VIEW emit AS
     SELECT n.name AS nsp,                       -- the namespace; INSERT: NULL is '/'
-           CASE p.to_kind WHEN 0 THEN NULL      -- NULL: everybody in the namespace. INSERT: one room or socket id
-                WHEN 1 THEN coalesce((SELECT r.name FROM t_room r WHERE r.room_id = p.to_id), '(forgotten)')
-                WHEN 2 THEN coalesce((SELECT s.sio_id FROM t_socket s WHERE s.socket_id = p.to_id), '(forgotten)')
-                ELSE (SELECT CASE count(DISTINCT w.name) WHEN 1 THEN max(w.name)
-                                  ELSE json_group_array(DISTINCT w.name) END -- several: a JSON array
-                      FROM (SELECT coalesce(r.name, s.sio_id, '(forgotten)') AS name
-                            FROM json_each('["' || replace(p.to_list, ',', '","') || '"]') k
-                            LEFT JOIN t_room r ON k.value LIKE 'r%' AND r.room_id = CAST(substr(k.value, 2) AS INTEGER)
-                            LEFT JOIN t_socket s ON k.value LIKE 's%' AND s.socket_id = CAST(substr(k.value, 2) AS INTEGER)
-                           ) w)
-           END AS room,
-           CASE WHEN p.not_list IS NOT NULL     -- who does not get it, in the same form
-                THEN (SELECT CASE count(DISTINCT w.name) WHEN 1 THEN max(w.name)
-                                  ELSE json_group_array(DISTINCT w.name) END
-                      FROM (SELECT coalesce(r.name, s.sio_id, '(forgotten)') AS name
-                            FROM json_each('["' || replace(p.not_list, ',', '","') || '"]') k
-                            LEFT JOIN t_room r ON k.value LIKE 'r%' AND r.room_id = CAST(substr(k.value, 2) AS INTEGER)
-                            LEFT JOIN t_socket s ON k.value LIKE 's%' AND s.socket_id = CAST(substr(k.value, 2) AS INTEGER)
-                           ) w)
-           END AS except_room,
+           CASE p.to_kind                       -- one room or socket id
+           WHEN 1 THEN coalesce((SELECT r.name FROM t_room r WHERE r.room_id = p.to_id), '(forgotten)')
+           WHEN 2 THEN coalesce((SELECT s.sio_id FROM t_socket s WHERE s.socket_id = p.to_id), '(forgotten)')
+           WHEN 4 THEN (SELECT CASE count(DISTINCT w.name) WHEN 1 THEN max(w.name) END
+            FROM (SELECT coalesce(r.name, s.sio_id, '(forgotten)') AS name
+                  FROM json_each('["' || replace(p.to_list, ',', '","') || '"]') k
+                  LEFT JOIN t_room r ON k.value LIKE 'r%' AND r.room_id = CAST(substr(k.value, 2) AS INTEGER)
+                  LEFT JOIN t_socket s ON k.value LIKE 's%' AND s.socket_id = CAST(substr(k.value, 2) AS INTEGER)) w) END AS room,
+           (SELECT CASE WHEN count(DISTINCT w.name) > 1 THEN json_group_array(DISTINCT w.name) END
+            FROM (SELECT coalesce(r.name, s.sio_id, '(forgotten)') AS name
+                  FROM json_each('["' || replace(p.to_list, ',', '","') || '"]') k
+                  LEFT JOIN t_room r ON k.value LIKE 'r%' AND r.room_id = CAST(substr(k.value, 2) AS INTEGER)
+                  LEFT JOIN t_socket s ON k.value LIKE 's%' AND s.socket_id = CAST(substr(k.value, 2) AS INTEGER)) w) AS rooms,        -- several: a JSON array
+           (SELECT CASE count(DISTINCT w.name) WHEN 1 THEN max(w.name) END
+            FROM (SELECT coalesce(r.name, s.sio_id, '(forgotten)') AS name
+                  FROM json_each('["' || replace(p.not_list, ',', '","') || '"]') k
+                  LEFT JOIN t_room r ON k.value LIKE 'r%' AND r.room_id = CAST(substr(k.value, 2) AS INTEGER)
+                  LEFT JOIN t_socket s ON k.value LIKE 's%' AND s.socket_id = CAST(substr(k.value, 2) AS INTEGER)) w) AS except_room,   -- who does not get it, in the same form
+           (SELECT CASE WHEN count(DISTINCT w.name) > 1 THEN json_group_array(DISTINCT w.name) END
+            FROM (SELECT coalesce(r.name, s.sio_id, '(forgotten)') AS name
+                  FROM json_each('["' || replace(p.not_list, ',', '","') || '"]') k
+                  LEFT JOIN t_room r ON k.value LIKE 'r%' AND r.room_id = CAST(substr(k.value, 2) AS INTEGER)
+                  LEFT JOIN t_socket s ON k.value LIKE 's%' AND s.socket_id = CAST(substr(k.value, 2) AS INTEGER)) w) AS except_rooms,       -- several, likewise
+           NULL AS user,                        -- INSERT only: all sockets of this user, as they are now
            CASE WHEN json_valid(p.body) THEN json_extract(p.body, '$[0]') END AS event, -- its name
            CASE WHEN json_valid(p.body) THEN json_remove(p.body, '$[0]') END AS args, -- JSON array; INSERT: NULL is '[]'
            p.is_volatile,                       -- 1: only to who can be reached right now; INSERT: NULL is 0
-           -- the rest is shown only:
-           (SELECT s.sio_id FROM t_socket s WHERE s.socket_id = p.skip_id) AS skip_socket, -- who is left out: the sender
-           p.is_local,                          -- 1: only at the process that emitted it
-           p.is_ask,                            -- 1: the receivers are asked for an answer
-           p.kind = 5 AS is_binary,             -- 1: the places of binary data are marked in args
-           p.seq                                -- place in the log
+           p.is_plain,                          -- 1: is not compressed; INSERT: NULL is 0
+           p.attachments,                       -- binary data: BLOBs, each behind its length (4 bytes, big endian). Their places in
+                                                -- args are {"_placeholder":true,"num":0} …; INSERT: without these they follow args
+           NULL AS attachment,                  -- INSERT only: one BLOB as it is
+           (SELECT s.sio_id FROM t_socket s WHERE s.socket_id = p.skip_id) AS skip_socket, -- shown only: who is left out, the sender
+           p.is_local,                          -- shown only; 1: only at the process that emitted it
+           p.is_ask,                            -- shown only; 1: the receivers are asked for an answer
+           p.kind = 5 AS is_binary,             -- shown only; 1: the places of binary data are marked in args
+           p.seq                                -- shown only: place in the log
     FROM t_packet p JOIN t_nsp n USING (nsp_id)
     WHERE p.kind IN (2, 5);
 
@@ -50,60 +58,62 @@ CREATE VIEW emit AS
 CREATE TRIGGER emit_insert INSTEAD OF INSERT ON emit
 BEGIN
     SELECT CASE
-        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE name = coalesce(new.nsp, '/'))
-            THEN RAISE(ABORT, 'emit.nsp: no such namespace; allowed: one that the application has, or NULL for /')
-        WHEN typeof(new.room) NOT IN ('text', 'null')
-            THEN RAISE(ABORT, 'emit.room: must be text (a room or a socket id) or NULL (everybody)')
-        WHEN typeof(new.except_room) NOT IN ('text', 'null')
-            THEN RAISE(ABORT, 'emit.except_room: must be text (a room or a socket id) or NULL')
         WHEN typeof(new.event) <> 'text'
             THEN RAISE(ABORT, 'emit.event: must be text')
         WHEN new.event IN ('connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener')
             THEN RAISE(ABORT, 'emit.event: must not be one of the reserved names connect, connect_error, disconnect, disconnecting, newListener, removeListener')
-        WHEN typeof(new.args) NOT IN ('text', 'null')
-            THEN RAISE(ABORT, 'emit.args: must be a JSON array or NULL')
-        WHEN new.args IS NOT NULL AND (instr(new.args, char(0)) > 0 OR NOT json_valid(new.args))
-            THEN RAISE(ABORT, 'emit.args: must be a JSON array')
-        WHEN json_type(new.args) <> 'array'
-            THEN RAISE(ABORT, 'emit.args: must be a JSON array')
         WHEN new.is_volatile NOT IN (0, 1)
             THEN RAISE(ABORT, 'emit.is_volatile: must be 0 or 1')
+        WHEN new.is_plain NOT IN (0, 1)
+            THEN RAISE(ABORT, 'emit.is_plain: must be 0 or 1')
         WHEN new.seq IS NOT NULL
             THEN RAISE(ABORT, 'emit.seq: is given by the log, leave it out')
         WHEN new.skip_socket IS NOT NULL
             THEN RAISE(ABORT, 'emit.skip_socket: cannot be set, use except_room')
         WHEN coalesce(new.is_local, 0) <> 0
-            THEN RAISE(ABORT, 'emit.is_local: cannot be set')
+            THEN RAISE(ABORT, 'emit.is_local: cannot be set: who INSERTs holds no client')
         WHEN coalesce(new.is_ask, 0) <> 0
-            THEN RAISE(ABORT, 'emit.is_ask: cannot be set')
+            THEN RAISE(ABORT, 'emit.is_ask: cannot be set, INSERT INTO ask')
         WHEN coalesce(new.is_binary, 0) <> 0
-            THEN RAISE(ABORT, 'emit.is_binary: cannot be set')
+            THEN RAISE(ABORT, 'emit.is_binary: cannot be set, use attachments')
         END;
-    INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, to_list, not_list, is_volatile, made_ms, body)
-        SELECT 2, t.nsp_id,
-               CASE WHEN new.room IS NULL THEN 0
-                    WHEN t.room_id IS NOT NULL AND t.socket_id IS NOT NULL THEN 4
-                    WHEN t.room_id IS NOT NULL THEN 1
-                    ELSE 2 END,
-               CASE WHEN new.room IS NULL THEN t.nsp_id
-                    WHEN t.room_id IS NULL OR t.socket_id IS NULL THEN coalesce(t.room_id, t.socket_id) END,
-               CASE WHEN t.room_id IS NOT NULL AND t.socket_id IS NOT NULL
-                    THEN 'r' || t.room_id || ',s' || t.socket_id END,
-               CASE WHEN t.not_room_id IS NOT NULL AND t.not_socket_id IS NOT NULL
-                    THEN 'r' || t.not_room_id || ',s' || t.not_socket_id
-                    ELSE coalesce('r' || t.not_room_id, 's' || t.not_socket_id) END,
-               coalesce(new.is_volatile, 0),
-               (SELECT now_ms FROM t_now),
+    INSERT INTO t_aim (verb, kind, nsp, room, rooms, except_room, except_rooms, user, event, args, is_volatile, is_plain,
+                       attachments, attachment, n_attachments)
+        VALUES ('emit', 2, new.nsp, new.room, new.rooms, new.except_room, new.except_rooms, new.user, new.event, new.args,
+                new.is_volatile, new.is_plain, new.attachments, new.attachment,
+                iif(new.attachments IS NULL AND new.attachment IS NULL, 0, NULL));
+END;
+
+-- INSERT: an event for the handlers of the other processes (C: app_on_server_event), as io.serverSideEmit(). SELECT: those
+-- that are still in the log.
+DROP VIEW IF EXISTS server_emit;
+CREATE VIEW server_emit AS
+    SELECT n.name AS nsp,                       -- the namespace; INSERT: NULL is '/'
+           CASE WHEN json_valid(p.body) THEN json_extract(p.body, '$[0]') END AS event, -- its name
+           CASE WHEN json_valid(p.body) THEN json_remove(p.body, '$[0]') END AS args, -- JSON array; INSERT: NULL is '[]'
+           p.seq                                -- shown only: place in the log
+    FROM t_packet p JOIN t_nsp n USING (nsp_id)
+    WHERE p.kind = 24;
+
+CREATE TRIGGER server_emit_insert INSTEAD OF INSERT ON server_emit
+BEGIN
+    SELECT CASE
+        WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE name = coalesce(new.nsp, '/'))
+            THEN RAISE(ABORT, 'server_emit.nsp: no such namespace; allowed: one that the application has, or NULL for /')
+        WHEN typeof(new.event) <> 'text'
+            THEN RAISE(ABORT, 'server_emit.event: must be text')
+        WHEN new.event IN ('connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener')
+            THEN RAISE(ABORT, 'server_emit.event: must not be one of the reserved names connect, connect_error, disconnect, disconnecting, newListener, removeListener')
+        WHEN new.args IS NOT NULL AND (typeof(new.args) <> 'text' OR instr(new.args, char(0)) > 0 OR NOT json_valid(new.args))
+            THEN RAISE(ABORT, 'server_emit.args: must be a JSON array')
+        WHEN json_type(new.args) <> 'array'
+            THEN RAISE(ABORT, 'server_emit.args: must be a JSON array')
+        WHEN new.seq IS NOT NULL
+            THEN RAISE(ABORT, 'server_emit.seq: is given by the log, leave it out')
+        END;
+    INSERT INTO t_control (kind, nsp_id, to_id, body)
+        SELECT 24, n.nsp_id, n.nsp_id,
                CASE WHEN coalesce(json_array_length(new.args), 0) = 0 THEN '[' || json_quote(new.event) || ']'
                     ELSE '[' || json_quote(new.event) || ',' || substr(ltrim(new.args, char(9, 10, 13, 32)), 2) END
-        FROM (SELECT n.nsp_id,
-                     (SELECT r.room_id FROM t_room r WHERE r.nsp_id = n.nsp_id AND r.name = new.room
-                      AND (r.idle_seq IS NULL OR EXISTS (SELECT 1 FROM t_socket WHERE state = 1))) AS room_id,
-                     (SELECT s.socket_id FROM t_socket s
-                      WHERE s.sio_id = new.room AND s.nsp_id = n.nsp_id AND s.state < 2) AS socket_id,
-                     (SELECT r.room_id FROM t_room r WHERE r.nsp_id = n.nsp_id AND r.name = new.except_room) AS not_room_id,
-                     (SELECT s.socket_id FROM t_socket s
-                      WHERE s.sio_id = new.except_room AND s.nsp_id = n.nsp_id) AS not_socket_id
-              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/') LIMIT 1) t
-        WHERE new.room IS NULL OR t.room_id IS NOT NULL OR t.socket_id IS NOT NULL;
+        FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/');
 END;

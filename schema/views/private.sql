@@ -41,6 +41,9 @@ CREATE VIEW t_due AS
 
 -- INSERT appends a control row and does its work: the only writer of t_member, and the only one that ends a socket.
 -- made_ms may be NULL: now. RETURNING (SELECT max(seq) FROM t_packet) gives the seq.
+--
+-- In here, and in what leads here from control.sql, no function of JSON is used: so joins, leaves and kicks work where
+-- trusted_schema is OFF, too.
 DROP VIEW IF EXISTS t_control;
 CREATE VIEW t_control AS
     SELECT kind, nsp_id, to_kind, to_id, to_list, not_list, skip_id, arg_id, socket_id, origin_id, made_ms, body
@@ -121,10 +124,22 @@ BEGIN
           AND NOT EXISTS (SELECT 1 FROM t_member m WHERE m.room_id = t_room.room_id AND m.until_seq IS NULL);
 END;
 
--- close, noop, wake: nothing but the row
-CREATE TRIGGER t_control_row INSTEAD OF INSERT ON t_control WHEN new.kind >= 20
+-- close, noop, wake, server event: nothing but the row
+CREATE TRIGGER t_control_row INSTEAD OF INSERT ON t_control
+WHEN new.kind >= 20 AND NOT (new.kind = 23 AND new.arg_id IS NOT NULL)
 BEGIN
     INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, origin_id, made_ms, body)
         VALUES (new.kind, new.nsp_id, coalesce(new.to_kind, 0), new.to_id, new.origin_id,
                 coalesce(new.made_ms, (SELECT now_ms FROM t_now)), new.body);
+END;
+
+-- all that the row's target names are kicked; arg_id: 1 closes their connections, too. A job for each hundred of them.
+CREATE TRIGGER t_control_kick INSTEAD OF INSERT ON t_control
+WHEN new.kind = 23 AND new.arg_id IS NOT NULL
+BEGIN
+    INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, to_list, made_ms)
+        VALUES (23, new.nsp_id, new.to_kind, new.to_id, new.to_list, (SELECT now_ms FROM t_now));
+    INSERT INTO t_job (name, args)
+        SELECT 'kick', '{"close":' || new.arg_id || ',"sockets":[' || group_concat(d.socket_id) || ']}'
+        FROM (SELECT socket_id, row_number() OVER () / 100 AS part FROM t_due) d GROUP BY d.part;
 END;

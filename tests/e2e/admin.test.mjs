@@ -49,6 +49,11 @@ before(async () => {
   await call(people.bob, 'set-data', { name: 'bob' });
   for (let i = 0; i < 10; i++) people.bob.emit('cast', { via: 'socket', to: ['lobby'] }, 'said', `text ${i}`);
   for (let i = 0; i < 10; i++) await next(people.ada, 'said');
+  people.bob.on('vote', (question, ack) => ack('yes'));
+  await server.sql(find('INTO ask ').sql);
+  await server.sql(`INSERT INTO ack (event_id) VALUES ('${people.bob.id}:99')`);
+  await server.sql(find('INTO server_emit ').sql);
+  await until('an answer', async () => (await server.value('SELECT n_answered FROM ask')) === 1);
   // One that has gone, and one that does not come back for what it is owed.
   const gone = await connect(server.sidecars[0], 'websocket');
   gone.close();
@@ -98,7 +103,7 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
   }
 
   it('has every column of the views', async () => {
-    for (const view of ['process', 'session', 'socket', 'disconnect', 'room', 'member', 'traffic', 'backlog', 'emit']) {
+    for (const view of ['process', 'session', 'socket', 'disconnect', 'room', 'member', 'traffic', 'backlog', 'emit', 'ask', 'answer', 'ack']) {
       for (const { name } of await server.sql(`SELECT name FROM pragma_table_info('${view}')`)) {
         assert.ok(new RegExp(`\\b${name}\\b`).test(page), `${view}.${name}`);
       }
@@ -163,10 +168,10 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
     assert.match(last.time, /^\d{4}-/);
   });
 
-  it('INSERT INTO emit, room_join, room_leave, kick, as written there', async () => {
+  it('INSERT INTO the verbs, as written there', async () => {
     const inserts = blocks.filter(({ sql }) => /^INSERT/i.test(sql));
     for (const view of ['emit', 'room_join', 'room_leave', 'kick']) assert.ok(inserts.some(({ sql }) => sql.includes(`INTO ${view} `)), view);
-    for (const { sql } of inserts.filter((block) => !/INTO (kick|room_leave)/.test(block.sql))) await server.sql(live(sql, people.cyd.id));
+    for (const { sql } of inserts.filter((block) => !/INTO (ask|kick|room_leave)/.test(block.sql))) await server.sql(live(sql, people.cyd.id));
     assert.ok((await server.value(`SELECT count(*) FROM member WHERE socket = '${people.cyd.id}' AND room = 'vip'`)) === 1);
     await server.sql("INSERT INTO emit (room, event) VALUES ('vip', 'for vip')");
     await people.cyd.events.find('for vip', ([event]) => event === 'for vip');
@@ -202,7 +207,7 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
       [`room_leave (socket, room) VALUES (1, 'r')`, 'room_leave.socket', 'must be the id of a socket'],
       [`room_leave (socket, room) VALUES ('${id}', 1)`, 'room_leave.room', 'must be text'],
       [`kick (nsp, socket) VALUES ('/none', '${id}')`, 'kick.nsp', 'no such namespace'],
-      [`kick (socket) VALUES (NULL)`, 'kick.socket', 'must be the id of a socket'],
+      [`kick (socket) VALUES (NULL)`, 'kick', 'exactly one of socket, in_room, user and is_all'],
       [`kick (socket, is_close) VALUES ('${id}', 2)`, 'kick.is_close', 'must be 0 or 1'],
     ]) {
       const error = await server.sql(`INSERT INTO ${statement}`).then(() => assert.fail(`accepted: ${statement}`), (e) => e);

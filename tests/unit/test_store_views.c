@@ -84,7 +84,7 @@ test_emit_relays_args_as_they_are_written(void **state)
     FX_ASSERT_TEXT(&t->o, "SELECT body FROM " NEWEST, "[\"null\"]");
     fx_exec(&t->o, "INSERT INTO emit (event, args) VALUES ('', char(9, 10, 13) || '[1]' "
                    "|| char(10))");
-    FX_ASSERT_TEXT(&t->o, "SELECT body FROM " NEWEST, "[\"\",1]\n");
+    FX_ASSERT_TEXT(&t->o, "SELECT body FROM " NEWEST, "[\"\",1]");
 }
 
 static void
@@ -143,8 +143,7 @@ test_emit_says_which_column_is_wrong(void **state)
     assert_refused(t, "INSERT INTO emit (event, args) VALUES ('x', '[1,]')", array);
     assert_refused(
         t, "INSERT INTO emit (event, args) VALUES ('x', '[]' || char(0) || 'x')", array);
-    assert_refused(t, "INSERT INTO emit (event, args) VALUES ('x', 5)",
-                   "emit.args: must be a JSON array or NULL");
+    assert_refused(t, "INSERT INTO emit (event, args) VALUES ('x', 5)", array);
     assert_refused(t, "INSERT INTO emit (event, room) VALUES ('x', 5)",
                    "emit.room: must be text (a room or a socket id) or NULL (everybody)");
     assert_refused(t, "INSERT INTO emit (event, except_room) VALUES ('x', 5)",
@@ -154,7 +153,7 @@ test_emit_says_which_column_is_wrong(void **state)
     assert_refused(t, "INSERT INTO emit (event, seq) VALUES ('x', 2)",
                    "emit.seq: is given by the log, leave it out");
     assert_refused(t, "INSERT INTO emit (event, is_local) VALUES ('x', 1)",
-                   "emit.is_local: cannot be set");
+                   "emit.is_local: cannot be set: who INSERTs holds no client");
 }
 
 static void
@@ -188,10 +187,10 @@ test_emit_shows_the_events_in_the_log(void **state)
     store_unit_packet(u, FX_TO_ALL, fx_event("not JSON"));
     (void)fx_run(&t->a, u);
     FX_ASSERT_TEXT(&t->o,
-                   "SELECT printf('%s %s %s %s %s %s', nsp, room, except_room, event, "
-                   "args, skip_socket) FROM emit WHERE "
+                   "SELECT printf('%s %d %s %s %s %s %s', nsp, room IS NULL, rooms, "
+                   "except_room, event, args, skip_socket) FROM emit WHERE "
                    "event = 'said'",
-                   "/ [\"R\",\"id2\"] id1 said [1,{\"a\":2}] id0");
+                   "/ 1 [\"R\",\"id2\"] id1 said [1,{\"a\":2}] id0");
     FX_ASSERT_TEXT(&t->o, "SELECT event IS NULL FROM emit ORDER BY seq DESC LIMIT 1",
                    "1");
     fx_exec(&t->o, "INSERT INTO emit (nsp, room, except_room, event, args, is_volatile) "
@@ -242,7 +241,8 @@ test_join_says_which_column_is_wrong(void **state)
         "room_join.socket: must be the id of an open socket of this namespace";
     assert_refused(
         t, "INSERT INTO room_join (nsp, socket, room) VALUES ('/none', 'id0', 'R')",
-        "room_join.nsp: no such namespace; allowed: that of the socket, or leave it out");
+        "room_join.nsp: no such namespace; allowed: one that the application has; NULL "
+        "is that of the socket, else /");
     assert_refused(t, "INSERT INTO room_join (socket, room) VALUES ('idz', 'R')", text);
     assert_refused(
         t, "INSERT INTO room_join (nsp, socket, room) VALUES ('/', 'idx', 'R')", text);
@@ -280,8 +280,7 @@ test_kick_makes_a_job_and_wakes(void **state)
     o = fx_run(&t->a, u);
     assert_int_equal(o.n_jobs, 1);
     assert_string_equal(o.jobs[0].name, "kick");
-    assert_int_equal(o.jobs[0].socket_id, t->s[1]);
-    assert_string_equal(o.jobs[0].args, "{\"close\":1}");
+    assert_string_equal(o.jobs[0].args, "{\"close\":1,\"sockets\":[2]}");
     fx_exec(&t->o, "INSERT INTO kick (socket) VALUES ('idz'); INSERT INTO kick (nsp, "
                    "socket) VALUES ('/', 'idx')");
     FX_ASSERT_INT(&t->o, "SELECT count(*) FROM t_packet WHERE kind = 23", 1);
