@@ -42,8 +42,8 @@ find_stmt(struct store_conn *c, const char *name)
 
 /* ---- migrations ---- */
 
-static enum rc
-has_version(struct store_conn *c, int version, bool *out)
+enum rc
+store_app_has_version(struct store_conn *c, int version, bool *out)
 {
     sqlite3_stmt *q = conn_stmt(c, STORE_STMT_app_version_find);
     enum rc rc;
@@ -54,8 +54,8 @@ has_version(struct store_conn *c, int version, bool *out)
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
-static enum rc
-add_version(struct store_conn *c, int version)
+enum rc
+store_app_add_version(struct store_conn *c, int version)
 {
     sqlite3_stmt *q = conn_stmt(c, STORE_STMT_app_version_add);
     sqlite3_bind_int(q, STORE_PARAM_app_version_add_version, version);
@@ -63,9 +63,9 @@ add_version(struct store_conn *c, int version)
     return conn_done(q);
 }
 
-static int
-authorize(void *arg, int action, const char *a, const char *b, const char *schema,
-          const char *trigger)
+int
+store_app_authorize(void *arg, int action, const char *a, const char *b,
+                    const char *schema, const char *trigger)
 {
     (void)arg, (void)a, (void)b, (void)schema, (void)trigger;
     switch (action) {
@@ -85,14 +85,14 @@ migrate(struct store_conn *c, int version, const char *sql, struct buf *err)
 {
     struct buf text = {0};
     bool is_applied;
-    enum rc rc = has_version(c, version, &is_applied);
+    enum rc rc = store_app_has_version(c, version, &is_applied);
     if (rc != RC_OK || is_applied)
         return rc;
-    sqlite3_set_authorizer(c->db, authorize, NULL);
+    sqlite3_set_authorizer(c->db, store_app_authorize, NULL);
     rc = conn_exec(c, sql, &text);
     sqlite3_set_authorizer(c->db, NULL, NULL);
     if (rc == RC_OK)
-        rc = add_version(c, version);
+        rc = store_app_add_version(c, version);
     if (rc != RC_OK) {
         buf_append_f(err, "schema %d of the application: ", version);
         if (text.len)
@@ -140,7 +140,7 @@ prepare(struct store_conn *c, const char *sql, struct buf *err)
     sqlite3_stmt *q = NULL, *more = NULL;
     const char *tail = NULL;
     int n, n_more = SQLITE_OK;
-    sqlite3_set_authorizer(c->db, authorize, NULL);
+    sqlite3_set_authorizer(c->db, store_app_authorize, NULL);
     n = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &q, &tail);
     if (n == SQLITE_OK && q && tail)
         n_more = sqlite3_prepare_v3(c->db, tail, -1, 0, &more, NULL);

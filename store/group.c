@@ -80,17 +80,18 @@ store_group_drop(struct store_unit *u, struct store_group *g, const char *error)
               LOG_Z("error", error));
 }
 
-static enum rc
-tell(struct store_write *w, const struct store_group *g)
+enum rc
+store_app_error(struct store_conn *c, const struct store_group_info *info,
+                struct str error)
 {
-    sqlite3_stmt *add = conn_stmt(w->conn, STORE_STMT_app_error_add);
-    sqlite3_stmt *trim = conn_stmt(w->conn, STORE_STMT_app_error_trim);
+    sqlite3_stmt *add = conn_stmt(c, STORE_STMT_app_error_add);
+    sqlite3_stmt *trim = conn_stmt(c, STORE_STMT_app_error_trim);
     enum rc rc;
-    conn_bind_str(add, STORE_PARAM_app_error_add_what, g->info.what);
-    conn_bind_str_or_null(add, STORE_PARAM_app_error_add_nsp, g->info.nsp);
-    conn_bind_str_or_null(add, STORE_PARAM_app_error_add_sio_id, g->info.sio_id);
-    conn_bind_str_or_null(add, STORE_PARAM_app_error_add_event, g->info.event);
-    conn_bind_str(add, STORE_PARAM_app_error_add_error, g->error);
+    conn_bind_str(add, STORE_PARAM_app_error_add_what, info->what);
+    conn_bind_str_or_null(add, STORE_PARAM_app_error_add_nsp, info->nsp);
+    conn_bind_str_or_null(add, STORE_PARAM_app_error_add_sio_id, info->sio_id);
+    conn_bind_str_or_null(add, STORE_PARAM_app_error_add_event, info->event);
+    conn_bind_str(add, STORE_PARAM_app_error_add_error, error);
     if ((rc = conn_done(add)) != RC_OK)
         return rc;
     sqlite3_bind_int64(trim, STORE_PARAM_app_error_trim_n, ERRORS_KEPT);
@@ -126,7 +127,7 @@ store_group_instead(struct store_write *w, struct store_unit *u,
         if (s->flags & STORE_STEP_SOCKET)
             store_step_note_socket(u, 0);
     if (g->error.len)
-        rc = tell(w, g);
+        rc = store_app_error(w->conn, &g->info, g->error);
     if (rc == RC_OK && g->info.session_id)
         rc = refuse(w, u, g);
     return rc;

@@ -47,6 +47,8 @@ struct store_conn {
                                  the other one the rest */
     char **app_names;         /* of app_stmts */
     size_t n_app_stmts;
+    unsigned incoming; /* app_file.c: what the application has triggers for, bits of enum
+                          store_incoming */
     struct conn_cached cached[CONN_CACHED_MAX];
     uint64_t n_cached_uses;
     struct buf scratch; /* read.c: what the strings that it hands out point into, until
@@ -128,6 +130,22 @@ void store_unit_finish(struct store_unit *u);
 void store_unit_fail(struct store_unit *u, enum rc rc, const char *error);
 /* Units are chained by the thread through this. */
 struct store_unit **store_unit_next(struct store_unit *u);
+
+/* app_sql.c: a step of the application's schema: was it applied; it is now. In the open
+ * transaction of `c`. */
+MUST_CHECK enum rc store_app_has_version(struct store_conn *c, int version, bool *out);
+MUST_CHECK enum rc store_app_add_version(struct store_conn *c, int version);
+/* What SQL of an application may not do, for sqlite3_set_authorizer(). */
+int store_app_authorize(void *arg, int action, const char *a, const char *b,
+                        const char *schema, const char *trigger);
+/* app_file.c: the application in SQL is applied again at the next start. */
+MUST_CHECK enum rc store_app_outdate(struct store_conn *c);
+/* Triggers of the application on incoming views that do not compile (a table
+ * is missing) fail from now on alone, with a clear text, instead of every INSERT into the
+ * view. In the open transaction of `c`; *n: how many there were. */
+typedef void store_broken_fn(void *arg, struct str trigger, struct str error);
+MUST_CHECK enum rc
+store_app_mend(struct store_conn *c, store_broken_fn *fn, void *arg, size_t *n);
 
 /* log.c: appends one row (seq, origin_id, made_ms are filled in), notes it in w->packets
  * (takes a reference). Control kinds do their membership work in the same statement

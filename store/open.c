@@ -119,8 +119,8 @@ switch_to_wal(struct store_conn *c, struct buf *err)
     return n != SQLITE_OK ? conn_rc(n) : is_wal ? RC_OK : RC_IO;
 }
 
-static enum rc
-apply_migrations(struct store_conn *c, int64_t version, struct buf *err)
+enum rc
+store_open_schema(struct store_conn *c, int64_t version, struct buf *err)
 {
     struct buf pragmas = {0};
     enum rc rc = RC_OK;
@@ -130,6 +130,8 @@ apply_migrations(struct store_conn *c, int64_t version, struct buf *err)
     }
     if (rc == RC_OK)
         rc = conn_exec(c, store_views_sql, err);
+    if (rc == RC_OK) /* its triggers went with the views */
+        rc = store_app_outdate(c);
     buf_append_f(&pragmas, "PRAGMA user_version = %d; PRAGMA application_id = %d",
                  STORE_SCHEMA_VERSION, STORE_APPLICATION_ID);
     buf_append_c(&pragmas, 0);
@@ -149,7 +151,7 @@ migrate(struct store_conn *c, struct buf *err)
         return rc;
     rc = check_owner(c, &version, err);
     if (rc == RC_OK && version < STORE_SCHEMA_VERSION)
-        rc = apply_migrations(c, version, err);
+        rc = store_open_schema(c, version, err);
     if (rc == RC_OK)
         rc = conn_exec(c, "COMMIT", err);
     if (!sqlite3_get_autocommit(c->db) && conn_exec(c, "ROLLBACK", NULL) != RC_OK)

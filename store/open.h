@@ -16,6 +16,9 @@ MUST_CHECK enum rc store_open_file(const char *database, struct buf *err);
  * newer versions, switches to WAL, migrates. The caller holds the queue lock. */
 MUST_CHECK enum rc
 store_open_conn(struct store_conn *c, const struct cfg *cfg, struct buf *err);
+/* In the open transaction of `c`: the migrations above `version`, and the views anew. */
+MUST_CHECK enum rc
+store_open_schema(struct store_conn *c, int64_t version, struct buf *err);
 /* In the open transaction of `c`: after a boot, times are shifted and the epoch is
  * raised. */
 MUST_CHECK enum rc store_open_boot(struct store_conn *c, int64_t *epoch);

@@ -152,6 +152,23 @@ MUST_CHECK enum rc
 store_app_add(struct store *st, const char *name, const char *sql, struct buf *err);
 /* Forgets all named statements: those of another application follow. */
 MUST_CHECK enum rc store_app_forget(struct store *st);
+/* An application in SQL (docs/sql.md): applies the file in one transaction, if it or our
+ * views have changed; nothing of it where something is wrong: err gets "FILE:LINE: what".
+ * A trigger that needs what is not there is logged, and fails when it fires. */
+MUST_CHECK enum rc store_app_apply(struct store *st, const char *file, struct buf *err);
+/* The same on a database of its own in memory; a line in err for each trigger that needs
+ * what is not there, too. */
+MUST_CHECK enum rc store_app_check(const char *file, struct buf *err);
+enum store_incoming {
+    STORE_INCOMING_CONNECTION = 1,
+    STORE_INCOMING_EVENT = 2,
+    STORE_INCOMING_DISCONNECT = 4,
+    STORE_INCOMING_ANSWER = 8
+};
+/* It is the application no more: its triggers get nothing. */
+void store_app_leave(struct store *st);
+/* Has the application that was applied a trigger for it? */
+bool store_app_has(struct store *st, enum store_incoming what);
 /* Runs a named SELECT; the row's values are borrowed for the call. */
 typedef void store_row_fn(void *arg, const struct store_value *values, size_t n);
 MUST_CHECK enum rc

@@ -59,6 +59,9 @@ void store_group_refuse(struct store_unit *u, const struct store_step *step,
                         struct str message, struct str data);
 /* Its steps are undone, or did not run: leaves it out. `error`: one line. */
 void store_group_drop(struct store_unit *u, struct store_group *g, const char *error);
+/* A row of the view app_error; the oldest ones go. */
+MUST_CHECK enum rc store_app_error(struct store_conn *c,
+                                   const struct store_group_info *info, struct str error);
 /* What is done instead of its steps. */
 MUST_CHECK enum rc store_group_instead(struct store_write *w, struct store_unit *u,
                                        const struct store_group *g);

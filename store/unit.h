@@ -324,4 +324,24 @@ void store_unit_action(struct store_unit *u, const char *view,
 /* Is there such a verb, and has it this column? */
 bool store_verb_has(const char *verb, const char *column);
 
+/* ---- what comes in, for the triggers of an application in SQL (store_app_has) ----
+ *
+ * INSERTs into the views connection, event, disconnect. Each may fail, and wants a group.
+ * A socket that has gone meanwhile has no events. */
+struct store_incoming_event {
+    int64_t socket_id;
+    bool has_ack_id;
+    int64_t ack_id;
+    struct str event;       /* its name, as a text */
+    struct str args;        /* raw JSON, without the brackets */
+    struct str attachments; /* as in struct store_packet */
+};
+/* The application may refuse it: that is a failure of its group (job "refuse"). */
+void store_unit_incoming_connection(struct store_unit *u, int64_t socket_id);
+void
+store_unit_incoming_event(struct store_unit *u, const struct store_incoming_event *ev);
+/* rooms: JSON array. */
+void store_unit_incoming_disconnect(struct store_unit *u, int64_t socket_id,
+                                    struct str reason, struct str rooms);
+
 #endif

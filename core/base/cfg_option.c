@@ -47,7 +47,8 @@ static const struct cfg_word EMPTY[] = {{"", -1}, {NULL, 0}};
 const struct cfg_option CFG_OPTIONS[] = {
     {"database", CFG_T_FILE, AT(database), "siolite.db", 0, 0, NULL,
      "the SQLite file that all programs share"},
-    {"app", CFG_T_FILE, AT(app), "", 0, 0, NULL, "the application, a shared object"},
+    {"app", CFG_T_FILE, AT(app), "", 0, 0, NULL,
+     "the application: a shared object, or a file of SQL that ends in .sql"},
     {"nsp", CFG_T_TEXT, AT(nsp), "", 0, 0, NULL,
      "namespaces of an application that is not C, separated by spaces, such as /chat; "
      "~ and a regular expression: all that match it. / is always there"},

@@ -1,25 +1,60 @@
 /*
- * See incoming.h. Whoever is to get what comes in adds its steps here.
+ * See incoming.h. Whoever is to get what comes in adds its steps here: today the triggers
+ * of an application in SQL.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "core/engine/incoming.h"
 
+#include <stdlib.h>
+
+#include "core/sio/json.h"
+
 void
 incoming_connect(struct work *w, struct work_socket *k)
 {
-    (void)w, (void)k;
+    if (store_app_has(w->e->store, STORE_INCOMING_CONNECTION))
+        store_unit_incoming_connection(work_unit(w), k->socket_id);
 }
 
+/* Its group is the caller's. */
 void
 incoming_event(struct work *w, struct work_socket *k, const struct call_event *ev)
 {
-    (void)w, (void)k, (void)ev;
+    struct buf name;
+    if (!store_app_has(w->e->store, STORE_INCOMING_EVENT))
+        return;
+    buf_init(&name);
+    if (ev->event.p[0] != '"')
+        buf_append_str(&name, ev->event);
+    else if (sio_json_unquote(ev->event, &name) != RC_OK)
+        buf_clear(&name);
+    store_unit_incoming_event(work_unit(w), &(struct store_incoming_event){
+                                                .socket_id = k->socket_id,
+                                                .has_ack_id = ev->has_ack_id,
+                                                .ack_id = ev->ack_id,
+                                                .event = buf_str(&name),
+                                                .args = ev->args,
+                                                .attachments = ev->attachments,
+                                            });
+    buf_fini(&name);
 }
 
 void
 incoming_disconnect(struct work *w, struct work_socket *k, struct str reason,
                     const json_t *rooms)
 {
-    (void)w, (void)k, (void)reason, (void)rooms;
+    if (!store_app_has(w->e->store, STORE_INCOMING_DISCONNECT))
+        return;
+    struct store_unit *u = work_unit(w);
+    const struct store_group_info info = {
+        .what = STR("disconnect"),
+        .nsp = str_of(k->nsp_name),
+        .sio_id = str_of(k->sio_id),
+    };
+    size_t from = store_unit_n_steps(u);
+    char *text = rooms ? json_dumps(rooms, JSON_COMPACT) : NULL;
+    store_unit_incoming_disconnect(u, k->socket_id, reason, str_of(text));
+    (void)store_unit_group(u, from, NULL, &info);
+    free(text);
 }

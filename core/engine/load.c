@@ -21,12 +21,21 @@ add_statements(struct engine *e, const struct app *app, struct buf *err)
     return rc;
 }
 
+static bool
+is_sql(const struct cfg *cfg)
+{
+    struct str app = str_of(cfg->app);
+    return app.len > 4 && str_eqz(str_slice(app, app.len - 4, app.len), ".sql");
+}
+
 /* What it registers, and its tables. */
 static enum rc
 prepare(struct engine *e, const struct cfg *cfg, struct app *app, struct buf *err)
 {
     enum rc rc = RC_OK;
-    if (cfg->app[0] != '\0')
+    if (is_sql(cfg))
+        rc = store_app_apply(e->store, cfg->app, err);
+    else if (cfg->app[0] != '\0')
         rc = app_registry_load(app, cfg->app, e->n_loads++, err);
     if (rc == RC_OK)
         rc = app_registry_add_nsps(app, cfg->nsp, err);
@@ -101,6 +110,8 @@ engine_reload(struct engine *e, struct cfg *cfg, struct cfg *next, struct buf *e
         return rc;
     }
     exchange_app(e, &app);
+    if (!is_sql(cfg))
+        store_app_leave(e->store);
     log_set_level((enum log_level)cfg->log_level);
     client_files_destroy(e->client);
     e->client = e->front == ENGINE_FCGI ? client_files_load(cfg) : NULL;

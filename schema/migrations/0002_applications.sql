@@ -107,3 +107,15 @@ CREATE TABLE t_app_error (                      -- what handlers could not do; t
     event          TEXT,                        -- name of the event
     error          TEXT    NOT NULL             -- one line
 ) STRICT;
+
+CREATE TABLE t_app_file (                       -- the application in SQL that is applied
+    file_id        INTEGER PRIMARY KEY CHECK (file_id = 1), -- a single row
+    hash           TEXT    NOT NULL             -- of its text and of our views; '': to be applied again
+) STRICT;
+
+CREATE TABLE t_connecting (                     -- during a trigger on connection: whose it is; else empty
+    socket_id      INTEGER PRIMARY KEY,         -- its socket; no foreign key: costs each end of a socket
+    is_refused     INTEGER NOT NULL DEFAULT 0 CHECK (is_refused IN (0, 1)), -- by INSERT INTO refuse
+    message        TEXT,                        -- what the client is told
+    data           TEXT                         -- likewise, JSON or NULL
+) STRICT;

@@ -64,9 +64,13 @@ CREATE VIEW disconnect AS
            CASE WHEN t.wall_offset_ms <> 0
                 THEN datetime((s.gone_ms + t.wall_offset_ms) / 1000, 'unixepoch') END AS time, -- UTC
            s.session_id,                        -- its connection
-           s.until_seq AS seq                   -- in which order they went
+           s.until_seq AS seq,                  -- in which order they went
+           NULL AS rooms                        -- INSERT only: those that it was in, JSON array
     FROM t_socket s JOIN t_nsp n USING (nsp_id) CROSS JOIN t_meta t
     WHERE s.state IN (1, 2);
+
+-- INSERT: see incoming.sql.
+CREATE TRIGGER t_disconnect_none INSTEAD OF INSERT ON disconnect WHEN 0 BEGIN SELECT 1; END;
 
 -- Which socket is in which room. A socket's own id, which is a room too in Socket.IO, is not among them.
 DROP VIEW IF EXISTS member;

@@ -1,0 +1,39 @@
+-- What comes in, for the triggers of an application in SQL. store/incoming.c
+--
+-- SPDX-License-Identifier: MIT
+
+-- name: incoming_event
+-- in: socket_id ack_id event args attachments; no columns
+INSERT INTO event (event_id, socket, nsp, user, data, event, args, attachments, wants_ack)
+SELECT s.sio_id || ':' || coalesce(:ack_id, ''), s.sio_id, n.name, s.user, s.data, :event, :args, :attachments,
+       :ack_id IS NOT NULL
+FROM t_socket s JOIN t_nsp n USING (nsp_id)
+WHERE s.socket_id = :socket_id AND s.state = 0;
+
+-- name: incoming_connection
+-- in: socket_id; no columns
+INSERT INTO connection (socket, nsp, user, data, auth, query, headers, remote, transport, protocol, is_recovered)
+SELECT s.sio_id, n.name, s.user, s.data, s.auth, coalesce(e.handshake -> '$.query', '{}'),
+       coalesce(e.handshake -> '$.headers', '{}'), e.remote,
+       CASE l.transport WHEN 0 THEN 'polling' ELSE 'websocket' END, e.protocol, s.first_seq <> s.since_seq
+FROM t_socket s JOIN t_nsp n USING (nsp_id) JOIN t_session e USING (session_id) JOIN t_lease l USING (session_id)
+WHERE s.socket_id = :socket_id;
+
+-- name: incoming_disconnect
+-- in: socket_id reason rooms; no columns
+INSERT INTO disconnect (socket, nsp, user, reason, is_recoverable, session_id, rooms)
+SELECT s.sio_id, n.name, s.user, :reason, s.state = 1, s.session_id, :rooms
+FROM t_socket s JOIN t_nsp n USING (nsp_id)
+WHERE s.socket_id = :socket_id;
+
+-- name: connecting_add
+-- in: socket_id; one row
+INSERT INTO t_connecting (socket_id) VALUES (:socket_id);
+
+-- name: connecting_read
+-- in: socket_id; out: is_refused message data; one row
+SELECT is_refused, message, data FROM t_connecting WHERE socket_id = :socket_id;
+
+-- name: connecting_remove
+-- in: socket_id; one row
+DELETE FROM t_connecting WHERE socket_id = :socket_id;
