@@ -366,8 +366,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     uv_poll_start(&e->store_poll, UV_READABLE, on_store);
     uv_prepare_start(&e->prepare, on_prepare);
     sweep_start(e);
-    log_info("engine", "process.open", LOG_I("process", store_process_id(e->store)),
-             LOG_Z("address", o->address));
+    log_at(e->front == ENGINE_CGI ? LOG_DEBUG : LOG_INFO, "engine", "process.open",
+           LOG_I("process", store_process_id(e->store)), LOG_Z("address", o->address));
     *out = e;
     return RC_OK;
 fail_app:

@@ -14,6 +14,7 @@ set -eu
 build=$1 version=$2 out=$3
 stage=$build/dist/siolite-$version
 programs="siolite siolite-ws siolite-hook"
+libdir=$(pkg-config --variable=libdir libwebsockets)
 
 rm -rf "$build/dist"
 mkdir -p "$stage/socket.io" "$stage/bin" "$stage/lib" "$stage/client" "$stage/examples" "$stage/docs" "$stage/man"
@@ -26,13 +27,18 @@ libraries() {
     for program in $programs; do
         [ ! -e "$build/$program" ] || ldd "$build/$program" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p; s/^[\t ]*\(\/[^ ]*ld-linux[^ ]*\) .*/\1/p'
     done
-    plugin=$(pkg-config --variable=libdir libwebsockets)/libwebsockets-evlib_uv.so
+    plugin=$libdir/libwebsockets-evlib_uv.so
     echo "$plugin"
     ldd "$plugin" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p'
 }
 libraries | sort -u | while read -r file; do
     cp -L "$file" "$stage/lib/"
 done
+# libwebsockets 4.1 looks for its event loop in the folder that it was built for, and nowhere else. In our copy that is
+# descriptor 9, which the starters below open on lib/.
+beside=/proc/self/fd/9
+for _ in $(seq $((${#libdir} - ${#beside}))); do beside="$beside\\x00"; done
+LC_ALL=C sed -i "s|\\x00$libdir\\x00|\\x00$beside\\x00|" "$stage"/lib/libwebsockets.so.*
 loader=$(basename "$(ls "$stage"/lib/ld-linux*)")
 for program in $programs; do
     [ -e "$build/$program" ] || continue
@@ -40,11 +46,23 @@ for program in $programs; do
     cat >"$stage/bin/$program" <<END
 #!/bin/sh
 here=\$(dirname "\$(readlink -f "\$0")")/../lib
-export LD_LIBRARY_PATH="\$here"
+exec 9<"\$here"
 exec "\$here/$loader" --library-path "\$here" --argv0 "\$0" "\$here/$program" "\$@"
 END
     chmod 755 "$stage/bin/$program"
 done
+
+# Beside the CGI program: what `siolite conf htaccess` prints, and a configuration to begin with.
+cat >"$stage/socket.io/siolite.conf" <<'END'
+# siolite.conf(5) has every option.
+
+# Better a folder outside of the web space, that only you can read; .htaccess forbids to fetch it from here.
+database = siolite.db
+
+# The application: a file of SQL triggers, such as examples/chat.sql, beside this file; or hook_url = https://…
+#app = chat.sql
+END
+"$build/siolite" conf htaccess --config "$stage/socket.io/siolite.conf" >"$stage/socket.io/.htaccess"
 
 client=build/npm/node_modules/socket.io-client
 cp $client/package.json $client/dist/*.js "$stage/client/"
