@@ -42,7 +42,7 @@ PKG_store := sqlite3
 PKG_store/ctl := jansson libcurl sqlite3
 PKG_core/app := jansson
 PKG_core/engine := jansson libuv
-PKG_core/hook := jansson libcurl libuv
+PKG_core/hook := jansson libcrypto libcurl libuv
 PKG_fcgi := libuv zlib
 PKG_ws := libuv libwebsockets openssl zlib
 PKG_tests/unit := cmocka jansson libuv sqlite3
@@ -56,16 +56,17 @@ dir_pkgs = $(PKG_$(patsubst %/,%,$(dir $(1))))
 
 # ---- sources ----
 
-LIB_DIRS := core/base core/eio core/sio core/app core/engine core/hook store
+LIB_DIRS := core/base core/eio core/sio core/app core/engine store
 LIB_SRC := $(foreach d,$(LIB_DIRS),$(sort $(wildcard $(d)/*.c)))
 FCGI_SRC := $(sort $(wildcard fcgi/*.c))
 WS_SRC := $(sort $(wildcard ws/*.c))
+HOOK_SRC := $(sort $(wildcard core/hook/*.c))
 CTL_SRC := $(sort $(wildcard store/ctl/*.c))
 APP_SRC := $(if $(wildcard core/app/app.h),$(sort $(wildcard docs/examples/*.c tests/apps/*.c)))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
-ALL_SRC := docs/man/options.c $(LIB_SRC) $(FCGI_SRC) $(WS_SRC) $(CTL_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(APP_SRC)
+ALL_SRC := docs/man/options.c $(LIB_SRC) $(FCGI_SRC) $(WS_SRC) $(HOOK_SRC) $(CTL_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(APP_SRC)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC))
@@ -76,6 +77,7 @@ no_main = $(filter-out %/main.o,$(1))
 
 PROGRAMS := $(if $(wildcard fcgi/main.c),$(B)/siolite.fcgi $(B)/siolite.cgi) \
             $(if $(wildcard ws/main.c),$(B)/siolite-ws) \
+            $(if $(wildcard core/hook/main.c),$(B)/siolite-hook) \
             $(if $(CTL_SRC),$(B)/siolite)
 APPS := $(patsubst %.c,$(B)/apps/%.so,$(notdir $(APP_SRC)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
@@ -163,8 +165,7 @@ $(B)/obj/%.o: %.c $(B)/flags | $(SETUP) $(GENERATED)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(call dir_pkgs,$<)) -MMD -MP -c -o $@ $<
 
-HOOK_PKG := $(if $(wildcard core/hook/*.c),libcurl)
-LIB_PKGS := sqlite3 jansson libuv $(HOOK_PKG)
+LIB_PKGS := sqlite3 jansson libuv
 link = mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) \
        $(call pkg_libs,$(LIB_PKGS) $(1)) $(2) -ldl -lm
 
@@ -177,6 +178,9 @@ $(B)/siolite.cgi: $(B)/siolite.fcgi
 $(B)/siolite-ws: $(WS_OBJ) $(LIB_OBJ) $(B)/sources
 	$(call say,LD,$@)
 	$(Q)$(call link,libwebsockets openssl zlib)
+$(B)/siolite-hook: $(call obj,$(HOOK_SRC)) $(LIB_OBJ) $(B)/sources
+	$(call say,LD,$@)
+	$(Q)$(call link,libcrypto libcurl)
 $(B)/siolite: $(call obj,$(CTL_SRC)) $(LIB_OBJ) $(B)/sources
 	$(call say,LD,$@)
 	$(Q)$(call link,libcurl)
@@ -200,6 +204,12 @@ $(B)/lib-fcgi.a: $(call no_main,$(FCGI_OBJ)) $(B)/sources
 $(B)/lib-ws.a: $(call no_main,$(WS_OBJ)) $(B)/sources
 	$(Q)$(ar)
 
+$(B)/lib-hook.a: $(call no_main,$(call obj,$(HOOK_SRC))) $(B)/sources
+	$(Q)$(ar)
+
+$(B)/unit/test_hook_%: $(B)/obj/tests/unit/test_hook_%.o $(B)/lib-hook.a $(B)/lib.a
+	$(call say,LD,$@)
+	$(Q)$(call link,cmocka libcrypto libcurl)
 $(B)/unit/test_fcgi_%: $(B)/obj/tests/unit/test_fcgi_%.o $(B)/lib-fcgi.a $(B)/lib.a
 	$(call say,LD,$@)
 	$(Q)$(call link,cmocka zlib,-lfcgi)
@@ -266,6 +276,7 @@ install: all
 	install -m 755 $(B)/siolite.fcgi $(D)/lib/siolite/siolite.fcgi
 	ln -sf siolite.fcgi $(D)/lib/siolite/siolite.cgi
 	install -m 755 $(B)/siolite-ws $(D)/bin/siolite-ws
+	install -m 755 $(B)/siolite-hook $(D)/bin/siolite-hook
 	$(if $(CTL_SRC),install -m 755 $(B)/siolite $(D)/bin/siolite)
 	for m in $(MAN); do install -D -m 644 $$m $(D)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
 	install -m 644 core/app/app.h $(D)/include/siolite/app.h
@@ -275,7 +286,7 @@ install: all
 	$(if $(wildcard $(CLIENT)/dist),install -d $(D)/share/siolite/client && \
 	    install -m 644 $(CLIENT)/package.json $(CLIENT)/dist/*.js $(CLIENT)/dist/*.map $(D)/share/siolite/client)
 uninstall:
-	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite
+	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite-hook $(D)/bin/siolite
 	for m in $(MAN); do rm -f $(D)/share/man/man$${m##*.}/$${m##*/}; done
 	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite $(D)/share/pkgconfig/siolite.pc
 # For hosts without our libraries and without root: CGI and FastCGI as one static program, the others with their libraries.

@@ -30,6 +30,7 @@ static const struct store_view VIEWS[] = {
     {"kick", "nsp socket in_room user is_all is_close ", false},
     {"socket_data", "nsp socket data ", false},
     {"socket_user", "nsp socket user ", false},
+    {"hook_retry", "event_id ", false},
     /* what is there */
     {"answer", NULL, true},
     {"process", NULL, true},
@@ -40,6 +41,8 @@ static const struct store_view VIEWS[] = {
     {"room", NULL, true},
     {"traffic", NULL, true},
     {"backlog", NULL, true},
+    {"hook", NULL, true},
+    {"hook_total", NULL, true},
 };
 
 const struct store_view *

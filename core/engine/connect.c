@@ -16,9 +16,9 @@
 #include "core/sio/json.h"
 
 /* EIO-V3-REFUSAL */
-void
-connect_error(struct work *w, const char *nsp_name, const char *message,
-              const char *data_json)
+struct store_packet *
+connect_refusal(const struct work *w, const char *nsp_name, const char *message,
+                const char *data_json)
 {
     struct buf b;
     buf_init(&b);
@@ -43,7 +43,14 @@ connect_error(struct work *w, const char *nsp_name, const char *message,
     struct store_packet *p =
         store_packet_create(STORE_CONNECT_ERROR, buf_str(&b), STR_NONE);
     buf_fini(&b);
-    work_send_session(w, NULL, p);
+    return p;
+}
+
+void
+connect_error(struct work *w, const char *nsp_name, const char *message,
+              const char *data_json)
+{
+    work_send_session(w, NULL, connect_refusal(w, nsp_name, message, data_json));
 }
 
 /* {"sid":…[,"pid":…]} */
@@ -87,8 +94,8 @@ accept_recovered(struct work *w, struct work_socket *k)
 }
 
 /* SIO-CONNECT */
-static void
-accept_socket(struct work *w, struct work_socket *k)
+void
+connect_accept(struct work *w, struct work_socket *k)
 {
     if (k->recovery != NULL) {
         accept_recovered(w, k);
@@ -173,7 +180,11 @@ connect_resume(struct work *w, struct work_socket *k, size_t from)
         connect_group(w, &mark, k, "connection");
         return;
     }
-    accept_socket(w, k);
+    /* SIO-HOOK-CONNECT */
+    if (k->recovery == NULL && hook_hold(w, k))
+        socket_drop(w, k);
+    else
+        connect_accept(w, k);
     connect_group(w, &mark, k, "connection");
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/engine/hook_worker.h"
 #include "core/engine/internal.h"
 
 /* A wait for the write lock after which the sweeper skips a round. */
@@ -249,7 +250,7 @@ static void
 check_drained(struct engine *e)
 {
     if (!e->is_draining || e->on_drained == NULL || e->https != NULL ||
-        e->conns != NULL || e->n_units > 0 ||
+        e->conns != NULL || e->n_units > 0 || !hook_is_idle(e) ||
         timers_next_ms(&e->timers) <= clock_now_ms())
         return;
     void (*on_drained)(void *arg) = e->on_drained;
@@ -262,6 +263,7 @@ engine_turn(struct engine *e)
 {
     run_later(e);
     timers_run(&e->timers, clock_now_ms());
+    hook_turn(e);
     store_flush(e->store);
     set_timer(e);
     check_drained(e);
@@ -288,6 +290,7 @@ on_store(uv_poll_t *p, int status, int events)
     (void)status;
     (void)events;
     store_pump(e->store);
+    hook_look(e);
 }
 
 /* ---- open ---- */
@@ -334,7 +337,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
 {
     static const enum store_front fronts[] = {[ENGINE_FCGI] = STORE_FRONT_FCGI,
                                               [ENGINE_CGI] = STORE_FRONT_CGI,
-                                              [ENGINE_WS] = STORE_FRONT_WS};
+                                              [ENGINE_WS] = STORE_FRONT_WS,
+                                              [ENGINE_HOOK] = STORE_FRONT_HOOK};
     struct engine *e = xcalloc(1, sizeof *e);
     e->cfg = o->cfg;
     e->front = o->front;
@@ -366,6 +370,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     uv_poll_start(&e->store_poll, UV_READABLE, on_store);
     uv_prepare_start(&e->prepare, on_prepare);
     sweep_start(e);
+    if (o->hook != NULL)
+        hook_open(e, o->hook);
     log_at(e->front == ENGINE_CGI ? LOG_DEBUG : LOG_INFO, "engine", "process.open",
            LOG_I("process", store_process_id(e->store)), LOG_Z("address", o->address));
     *out = e;
@@ -446,12 +452,14 @@ void
 engine_close(struct engine *e)
 {
     uv_poll_stop(&e->store_poll);
+    hook_stop(e);
     store_close(e->store);
     while (e->https != NULL)
         http_free(e->https);
     ws_close_all(e);
     job_close_all(e);
     server_event_close(e);
+    hook_close(e);
     e->n_handles = 3;
     uv_close((uv_handle_t *)&e->store_poll, on_handle_closed);
     uv_close((uv_handle_t *)&e->prepare, on_handle_closed);

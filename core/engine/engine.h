@@ -15,13 +15,14 @@
 #include "core/base/cfg.h"
 #include "core/eio/request.h"
 #include "core/engine/frame.h"
+#include "core/engine/hook.h"
 
 struct engine;
 struct engine_ws;
 
 /* ---------------------------------------------------------------- the process */
 
-enum engine_front { ENGINE_FCGI, ENGINE_CGI, ENGINE_WS };
+enum engine_front { ENGINE_FCGI, ENGINE_CGI, ENGINE_WS, ENGINE_HOOK };
 
 struct engine_ws_ops { /* what the sidecar does for the engine; `conn` is its own
                           connection */
@@ -50,6 +51,7 @@ struct engine_options {
     bool is_single;
     size_t n_held_max;
     const struct engine_ws_ops *ws; /* sidecar only, else NULL */
+    const struct hook_ops *hook;    /* siolite-hook only, else NULL */
 };
 
 /* Opens the store, loads the application, starts tail and timers. `err` gets one line for

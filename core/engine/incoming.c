@@ -1,6 +1,6 @@
 /*
- * See incoming.h. Whoever is to get what comes in adds its steps here: today the triggers
- * of an application in SQL.
+ * See incoming.h. Whoever is to get what comes in adds its steps here: the triggers of an
+ * application in SQL, the web hook.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -10,16 +10,17 @@
 
 #include "core/sio/json.h"
 
-void
-incoming_connect(struct work *w, struct work_socket *k)
+/* ---- an application in SQL ---- */
+
+static void
+sql_connect(struct work *w, const struct work_socket *k)
 {
     if (store_app_has(w->e->store, STORE_INCOMING_CONNECTION))
         store_unit_incoming_connection(work_unit(w), k->socket_id);
 }
 
-/* Its group is the caller's. */
-void
-incoming_event(struct work *w, struct work_socket *k, const struct call_event *ev)
+static void
+sql_event(struct work *w, const struct work_socket *k, const struct call_event *ev)
 {
     struct buf name;
     if (!store_app_has(w->e->store, STORE_INCOMING_EVENT))
@@ -40,9 +41,9 @@ incoming_event(struct work *w, struct work_socket *k, const struct call_event *e
     buf_fini(&name);
 }
 
-void
-incoming_disconnect(struct work *w, struct work_socket *k, struct str reason,
-                    const json_t *rooms)
+static void
+sql_disconnect(struct work *w, const struct work_socket *k, struct str reason,
+               const json_t *rooms)
 {
     if (!store_app_has(w->e->store, STORE_INCOMING_DISCONNECT))
         return;
@@ -57,4 +58,35 @@ incoming_disconnect(struct work *w, struct work_socket *k, struct str reason,
     store_unit_incoming_disconnect(u, k->socket_id, reason, str_of(text));
     (void)store_unit_group(u, from, NULL, &info);
     free(text);
+}
+
+/* ---- everybody ---- */
+
+void
+incoming_connect(struct work *w, struct work_socket *k)
+{
+    sql_connect(w, k);
+    hook_recovered(w, k);
+}
+
+/* Its group is the caller's. */
+void
+incoming_event(struct work *w, struct work_socket *k, const struct call_event *ev)
+{
+    sql_event(w, k, ev);
+    hook_event(w, k, ev);
+}
+
+void
+incoming_disconnect(struct work *w, struct work_socket *k, struct str reason,
+                    const json_t *rooms)
+{
+    sql_disconnect(w, k, reason, rooms);
+    hook_disconnect(w, k, reason, rooms);
+}
+
+void
+incoming_ask_end(struct work *w, int64_t ask_seq)
+{
+    hook_ask_end(w, ask_seq);
 }

@@ -23,4 +23,8 @@ void incoming_event(struct work *w, struct work_socket *k, const struct call_eve
 void incoming_disconnect(struct work *w, struct work_socket *k, struct str reason,
                          const json_t *rooms);
 
+/* A question with a name (view ask) has ended: all have answered, or the time is over. In
+ * the unit of the job that ends it. */
+void incoming_ask_end(struct work *w, int64_t ask_seq);
+
 #endif

@@ -51,6 +51,8 @@ struct due {                 /* rows, in order */
     size_t n_bytes;
 };
 
+struct hook;
+
 struct engine {
     const struct cfg *cfg;
     enum engine_front front;
@@ -83,8 +85,9 @@ struct engine {
         int64_t dead_id; /* the newest dead process that was logged */
     } sweep;
     int64_t sweep_round;
-    bool was_slow; /* a unit waited long for the lock: the sweeper skips a round
-                      (design 4.7) */
+    bool was_slow;     /* a unit waited long for the lock: the sweeper skips a round
+                          (design 4.7) */
+    struct hook *hook; /* the web hook's worker; NULL: another program */
     bool is_draining;
     struct timer drain_timer;
     void (*on_drained)(void *arg);

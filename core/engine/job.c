@@ -159,7 +159,9 @@ run_kick(struct work *w, const json_t *args)
 static void
 run_ask_end(struct work *w, const json_t *args)
 {
-    store_unit_ask_end(work_unit(w), json_integer_value(json_object_get(args, "seq")));
+    int64_t seq = json_integer_value(json_object_get(args, "seq"));
+    store_unit_ask_end(work_unit(w), seq);
+    incoming_ask_end(w, seq);
 }
 
 /* A connection that its own effects failed at, or that an application in SQL refused: its
@@ -175,6 +177,15 @@ run_refuse(struct work *w, const json_t *args)
         connect_error(w, nsp, message ? message : "",
                       json_string_value(json_object_get(args, "data")));
     return rc;
+}
+
+/* A connection has waited for the web hook long enough. */
+static enum rc
+run_hook_expire(struct work *w, const json_t *args)
+{
+    w->session_id = json_integer_value(json_object_get(args, "session"));
+    enum rc rc = load_session(w);
+    return rc == RC_OK ? hook_expire(w, args) : rc;
 }
 
 static enum rc
@@ -226,6 +237,8 @@ on_timer(struct timer *t)
             run_ask_end(&w, args);
         else if (strcmp(job->j.name, "refuse") == 0)
             rc = run_refuse(&w, args);
+        else if (strcmp(job->j.name, STORE_JOB_HOOK_EXPIRE) == 0)
+            rc = run_hook_expire(&w, args);
         else
             rc = run_later(job, &w, args);
     }

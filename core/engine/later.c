@@ -13,15 +13,14 @@
 
 #include "core/engine/call.h"
 
-static json_t *
-wrap_connection(const struct app_call *c)
+json_t *
+later_wrap_connection(const struct work *w, const struct work_socket *k, size_t number)
 {
-    const struct work_socket *k = c->k;
     json_t *o = json_object();
-    json_object_set_new(o, "session", json_integer(c->w->session_id));
+    json_object_set_new(o, "session", json_integer(w->session_id));
     json_object_set_new(o, "sio_id", json_string(k->sio_id));
     json_object_set_new(o, "auth", json_string(k->auth));
-    json_object_set_new(o, "use", json_integer((json_int_t)c->number));
+    json_object_set_new(o, "use", json_integer((json_int_t)number));
     if (k->has_data)
         json_object_set(o, "data", k->data);
     if (k->has_user)
@@ -94,7 +93,7 @@ later_wrap(struct app_call *c, json_t *state)
     if (c->has_ack && !c->is_acked)
         json_object_set_new(o, "a", json_integer(c->ack_id));
     if (c->is_connecting && !c->is_accepted && c->k != NULL)
-        json_object_set_new(o, "c", wrap_connection(c));
+        json_object_set_new(o, "c", later_wrap_connection(c->w, c->k, c->number));
     char *text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     if (text == NULL) {
@@ -104,13 +103,13 @@ later_wrap(struct app_call *c, json_t *state)
     return text;
 }
 
-static void
-unwrap_connection(struct app_call *c, const json_t *o)
+struct work_socket *
+later_unwrap_connection(struct work *w, const char *nsp_name, const json_t *o)
 {
     const char *auth = json_string_value(json_object_get(o, "auth"));
     const char *sio_id = json_string_value(json_object_get(o, "sio_id"));
-    struct work_socket *k = work_socket_add(c->w, 0, c->nsp_name, str_of(sio_id));
-    k->app = app_registry_find(&c->w->e->app, str_of(c->nsp_name));
+    struct work_socket *k = work_socket_add(w, 0, nsp_name, str_of(sio_id));
+    k->app = app_registry_find(&w->e->app, str_of(nsp_name));
     k->auth = xstrdup(auth ? auth : "{}");
     json_t *data = json_object_get(o, "data");
     if (data != NULL) {
@@ -123,9 +122,7 @@ unwrap_connection(struct app_call *c, const json_t *o)
         k->has_user = true;
     }
     work_rooms_note(k, json_object_get(o, "rooms"));
-    c->k = k;
-    c->is_connecting = true;
-    c->number = (size_t)json_integer_value(json_object_get(o, "use"));
+    return k;
 }
 
 void
@@ -144,8 +141,11 @@ later_unwrap(struct app_call *c, const json_t *wrapper)
         c->has_ack = true;
         c->ack_id = json_integer_value(ack);
     }
-    if (connection != NULL)
-        unwrap_connection(c, connection);
+    if (connection != NULL) {
+        c->k = later_unwrap_connection(c->w, c->nsp_name, connection);
+        c->is_connecting = true;
+        c->number = (size_t)json_integer_value(json_object_get(connection, "use"));
+    }
 }
 
 const json_t *

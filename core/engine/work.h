@@ -150,6 +150,19 @@ void connect_error(struct work *w, const char *nsp_name, const char *message,
  * is refused. */
 void connect_group(struct work *w, const struct work_mark *m, struct work_socket *k,
                    const char *what);
+/* The packet of it, owned by the caller. */
+struct store_packet *connect_refusal(const struct work *w, const char *nsp_name,
+                                     const char *message, const char *data_json);
+/* Everybody has agreed: the socket, its CONNECT reply, on_connect. */
+void connect_accept(struct work *w, struct work_socket *k);
+
+/* ---- later.c ---- */
+/* A connection that waits: what makes it go on, perhaps in another process. `number`: of
+ * the middleware that holds it. */
+json_t *
+later_wrap_connection(const struct work *w, const struct work_socket *k, size_t number);
+struct work_socket *
+later_unwrap_connection(struct work *w, const char *nsp_name, const json_t *o);
 
 /* ---- call.c ---- */
 /* A disconnect or other continuation, and events; the effects land in `w`. A handler that
@@ -180,5 +193,20 @@ struct call_later { /* what a continuation is given; see job.c for the wrapper's
     int64_t ask_seq;       /* 0: not an ask */
 };
 void call_later(struct work *w, struct work_socket *k, const struct call_later *l);
+
+/* ---- hook_queue.c: the web hook is told, by steps of the unit ---- */
+/* Has the connection to wait for the web hook's answer? Then it goes on when that comes
+ * (hook.c), or is refused after hook_connect_wait. */
+bool hook_hold(struct work *w, struct work_socket *k);
+void hook_recovered(struct work *w, struct work_socket *k);
+void hook_event(struct work *w, struct work_socket *k, const struct call_event *ev);
+void hook_disconnect(struct work *w, struct work_socket *k, struct str reason,
+                     const json_t *rooms);
+void hook_ask_end(struct work *w, int64_t ask_seq);
+/* What is said of a connection that the receiver may know of, and that was not accepted.
+ */
+#define HOOK_VAIN_BODY "{\"reason\":\"never connected\",\"rooms\":[]}"
+/* The job STORE_JOB_HOOK_EXPIRE: nothing was answered in time. */
+MUST_CHECK enum rc hook_expire(struct work *w, const json_t *args);
 
 #endif

@@ -42,7 +42,7 @@ CREATE TABLE t_hook (
     hook_id        INTEGER PRIMARY KEY AUTOINCREMENT, -- the order
     event_id       TEXT    NOT NULL UNIQUE,     -- stays the same through all tries: the receiver knows a repetition by it
     kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3), -- 0 connect 1 event 2 disconnect 3 ack
-    sio_id         TEXT    NOT NULL,            -- whose it is; a connection that waits has its id already
+    sio_id         TEXT    NOT NULL,            -- whose it is; a connection that waits has its id already; an ack: 'ask:' and its seq
     socket_id      INTEGER,                     -- the same; NULL: a connection that waits, or waited in vain
     session_id     INTEGER,                     -- a connection that waits; else NULL
     job_id         INTEGER,                     -- a connection that waits: the job that refuses it when nothing was answered
@@ -78,7 +78,8 @@ CREATE TABLE t_hook_count (                     -- how much waits in t_hook; kep
     n_rows         INTEGER NOT NULL DEFAULT 0,  -- that wait
     n_bytes        INTEGER NOT NULL DEFAULT 0,  -- of these
     n_dropped      INTEGER NOT NULL DEFAULT 0,  -- events for which there was no room, ever
-    logged_ms      INTEGER NOT NULL DEFAULT 0   -- when this was last logged
+    n_logged       INTEGER NOT NULL DEFAULT 0,  -- how many it were when this was last logged
+    logged_ms      INTEGER NOT NULL DEFAULT 0   -- when that was
 ) STRICT;
 INSERT INTO t_hook_count (count_id) VALUES (1);
 

@@ -23,8 +23,9 @@ SELECT 1 FROM t_hook WHERE session_id = :session_id LIMIT 1 OFFSET :n;
 -- scan: t_hook_count has one row
 -- in: now_ms; out: how many were dropped ever, is it to be logged?; one row
 UPDATE t_hook_count SET n_dropped = n_dropped + 1,
-    logged_ms = CASE WHEN logged_ms BETWEEN :now_ms - 10000 AND :now_ms AND n_dropped > 0 THEN logged_ms ELSE :now_ms END
-RETURNING n_dropped, logged_ms = :now_ms;
+    n_logged = CASE WHEN n_logged > 0 AND logged_ms BETWEEN :now_ms - 10000 AND :now_ms THEN n_logged ELSE n_dropped + 1 END,
+    logged_ms = CASE WHEN n_logged > 0 AND logged_ms BETWEEN :now_ms - 10000 AND :now_ms THEN logged_ms ELSE :now_ms END
+RETURNING n_dropped, n_logged = n_dropped;
 
 -- name: hook_put
 -- in: event_id kind sio_id socket_id session_id job_id nsp body attachments ack_id n_bytes now_ms; no columns; one row. Due

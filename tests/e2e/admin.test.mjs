@@ -65,6 +65,8 @@ before(async () => {
     (await server.value('SELECT max(n_behind) FROM process')) === 0);
   await server.sql(`INSERT INTO t_app_error (made_s, what, nsp, sio_id, event, error)
     VALUES (strftime('%s', 'now') + 0, 'event', '/', '${people.bob.id}', 'keep', 'UNIQUE constraint failed')`);
+  await server.sql(`INSERT INTO t_hook (event_id, kind, sio_id, nsp, body, attachments, n_bytes, made_ms, n_tries, is_parked, error)
+    SELECT 'lZzZo3Cwli5BsQxj7F93', 1, '${people.bob.id}', '/', '["said","hi"]', x'', 13, now_ms, 1, 1, 'HTTP 404' FROM t_now`);
   await until('the end to be seen', async () => (await server.value('SELECT count(*) FROM disconnect')) === 1);
 });
 after(async () => {

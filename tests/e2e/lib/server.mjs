@@ -87,8 +87,9 @@ export function freePorts(n) {
   });
 }
 
-// Can it be connected to: a port, or the path of a UNIX socket?
+// Can it be connected to: a port, or the path of a UNIX socket? A function says it itself.
 export function isListening(target) {
+  if (typeof target === 'function') return target();
   return new Promise((resolve) => {
     const socket =
       typeof target === 'number' ? net.connect(target, '127.0.0.1') : net.connect(target);
@@ -230,7 +231,7 @@ class Server {
   }
 
   get programs() {
-    return [...this.fcgi, ...this.ws, this.lighttpd];
+    return [...this.fcgi, ...this.ws, ...this.hooks, this.lighttpd];
   }
 
   logs() {
@@ -255,7 +256,8 @@ class Server {
   }
 
   async start() {
-    for (const program of [...this.fcgi, ...this.ws]) await program.start();
+    for (const program of [...this.fcgi, ...this.ws, ...this.hooks])
+      await program.start();
     await this.lighttpd.start();
     process.on('exit', (this.onExit = () => this.killAll()));
   }
@@ -377,12 +379,14 @@ ${entryPorts.map((on, i) => socket(on, [i % fcgiTargets.length], wsPorts.length 
 let counter = 0;
 let nServers = 0;
 
-// options: preset 'main' or 'short'; set: {key: value} over it; fcgi, ws: how many processes.
+// options: preset 'main' or 'short'; set: {key: value} over it; fcgi, ws, hooks: how many
+// processes.
 export async function startServer({
   preset = 'main',
   set = {},
   fcgi = 2,
   ws = 2,
+  hooks = 0,
   app = path.join(build, 'apps/conformance.so'),
 } = {}) {
   if (isExternal) {
@@ -464,6 +468,15 @@ export async function startServer({
         at,
       ),
   );
+  server.hooks = Array.from({ length: hooks }, (_, i) => {
+    const hook = new Program(
+      server,
+      `hook-${i}`,
+      [path.join(build, 'siolite-hook'), '--config', 'siolite.conf'],
+      () => server.value(`SELECT 1 FROM process WHERE os_pid = ${hook.pid}`),
+    );
+    return hook;
+  });
   server.lighttpd = new Program(
     server,
     'lighttpd',
