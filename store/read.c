@@ -160,6 +160,7 @@ read_session(struct store_conn *c, sqlite3_stmt *q, struct store_session *out)
     s.is_pinged = sqlite3_column_int(q, 14) != 0;
     s.is_told = sqlite3_column_int(q, 15) != 0;
     s.parser = sqlite3_column_int(q, 16);
+    s.utf8 = sqlite3_column_int(q, 18);
     *out = s;
     copy_later(c, &k, conn_column(q, 17), &out->reason);
     copy_now(c, &k);

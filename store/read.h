@@ -24,6 +24,7 @@ struct store_session {
     int64_t session_id;
     int protocol;
     int parser; /* store_unit_session_parser */
+    int utf8;   /* store_unit_session_utf8; 0: not known */
     bool is_closed, is_websocket, has_partial;
     int64_t owner_id, gen, post_gen, cursor_seq;
     int64_t upgrade_id, upgrade_due_ms;

@@ -521,6 +521,23 @@ store_unit_session_parser(struct store_unit *u, int64_t session_id, int parser)
 }
 
 static enum rc
+run_session_utf8(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct lease_step *s = (struct lease_step *)step;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_session_utf8);
+    (void)u;
+    sqlite3_bind_int64(q, STORE_PARAM_session_utf8_session_id, s->session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_session_utf8_utf8, s->other_id);
+    return conn_done(q);
+}
+
+void
+store_unit_session_utf8(struct store_unit *u, int64_t session_id, int utf8)
+{
+    add_lease(u, run_session_utf8, 0, session_id)->other_id = utf8;
+}
+
+static enum rc
 mark_partial(struct store_write *w, int64_t session_id, bool is_partial)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_partial_mark);

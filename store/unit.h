@@ -145,6 +145,8 @@ void store_unit_heartbeat(struct store_unit *u, int64_t session_id, int64_t ping
 /* What the client's first message has shown its packets to be (the engine's number; 0
  * from the start). */
 void store_unit_session_parser(struct store_unit *u, int64_t session_id, int parser);
+/* How often the text of a revision 3 client is encoded over polling: 1 or 2. */
+void store_unit_session_utf8(struct store_unit *u, int64_t session_id, int utf8);
 /* A binary packet of which attachments are still owed; text len 0: none any more. */
 void store_unit_partial(struct store_unit *u, int64_t session_id, struct str text,
                         struct str attachments);

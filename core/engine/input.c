@@ -25,6 +25,7 @@ join(struct work *w, const struct work_socket *k, const struct sio_packet *p)
 {
     struct buf auth;
     buf_init(&auth);
+    w->is_1x |= w->protocol == 3 && p->is_bare_nsp;
     if (w->protocol == 3)
         connect_auth_of_query(&auth, p->query);
     if (k != NULL && w->protocol == 3 && str_eqz(p->nsp, "/"))

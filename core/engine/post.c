@@ -93,6 +93,20 @@ one_packet(struct work *w, const struct store_session *s, const struct eio_packe
     }
 }
 
+/* How revision 3 text is encoded is found out once for the session (EIO-V3-TEXT). */
+enum { TEXT_UNKNOWN, TEXT_ONCE, TEXT_TWICE }; /* t_session.utf8 */
+
+static void
+note_text(struct work *w, const struct store_session *s,
+          const struct eio_payload_reader *reader)
+{
+    int utf8 = reader->is_single_utf8   ? TEXT_ONCE
+               : reader->is_double_utf8 ? TEXT_TWICE
+                                        : TEXT_UNKNOWN;
+    if (utf8 != s->utf8)
+        store_unit_session_utf8(work_unit(w), s->session_id, utf8);
+}
+
 static void
 payload(struct work *w, const struct engine_http *h, struct str body)
 {
@@ -101,12 +115,16 @@ payload(struct work *w, const struct engine_http *h, struct str body)
     enum rc rc = RC_OK;
     bool has_pong = false, has_other = false;
     eio_payload_read_init(&reader, h->session.protocol, h->is_octets, body);
+    reader.is_single_utf8 = h->session.utf8 == TEXT_ONCE;
+    reader.is_double_utf8 = h->session.utf8 == TEXT_TWICE;
     while (w->close_reason == SIO_R_NONE &&
            (rc = eio_payload_read(&reader, &p)) == RC_OK) {
         has_pong |= p.type == EIO_PONG || p.type == EIO_PING;
         has_other |= p.type == EIO_MESSAGE;
         one_packet(w, &h->session, &p);
+        reader.is_double_utf8 |= w->is_1x && !reader.is_single_utf8;
     }
+    note_text(w, &h->session, &reader);
     if (w->close_reason == SIO_R_NONE && rc != RC_NOTFOUND)
         work_close(w, SIO_R_PARSE_ERROR); /* EIO-PARSE */
     if (has_other && !has_pong && w->close_reason == SIO_R_NONE)

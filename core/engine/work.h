@@ -71,6 +71,7 @@ struct work {
     int protocol;
     enum sio_parser parser;
     bool can_choose_parser; /* the session's first message is to come */
+    bool is_1x; /* revision 3: a packet has shown it to be a 1.x client (eio3.md 3.3) */
     enum eio_transport transport;
     bool has_transport;  /* the session is still open */
     const char *eio_sid; /* SECRET; revision 3: part of the socket ids */

@@ -73,6 +73,7 @@ decode_nsp(struct str *rest, bool is_old, struct sio_packet *p)
     struct str nsp = str_slice(*rest, 0, str_index(*rest, ','));
     if (!str_is_utf8(nsp))
         return RC_INVALID;
+    p->is_bare_nsp = nsp.len == rest->len;
     *rest = str_slice(*rest, nsp.len + 1, rest->len);
     if (is_old) {
         size_t question;

@@ -33,6 +33,7 @@ struct sio_packet {
     struct str nsp; /* "/" if none; for old clients without the query */
     struct str
         query; /* old clients: what stood behind '?' in the namespace, else len 0 */
+    bool is_bare_nsp; /* a namespace without a comma behind it */
     bool has_ack_id;
     int64_t ack_id;
     int64_t n_attachments; /* announced; 0 for types without */

@@ -67,6 +67,8 @@ CREATE TABLE t_session (
     eio_sid        TEXT    NOT NULL UNIQUE,     -- SECRET; the UNIQUE index serves session_find, once a request
     protocol       INTEGER NOT NULL DEFAULT 4 CHECK (protocol IN (3, 4)), -- Engine.IO revision
     parser         INTEGER NOT NULL DEFAULT 0 CHECK (parser IN (0, 1)), -- its Socket.IO packets: 0 text, 1 MessagePack
+    utf8           INTEGER NOT NULL DEFAULT 0 CHECK (utf8 IN (0, 1, 2)), -- revision 3 over polling, how its text is encoded:
+                                                -- 0 not known yet, 1 once, 2 twice (clients 1.x)
     remote         TEXT    NOT NULL DEFAULT '', -- address of the client
     handshake      TEXT    NOT NULL DEFAULT '{}', -- headers, query, time, secure: JSON for handlers
     started_ms     INTEGER NOT NULL DEFAULT 0   -- when

@@ -106,6 +106,10 @@ WHERE session_id = :session_id AND state = 0;
 -- in: session_id parser; no columns
 UPDATE t_session SET parser = :parser WHERE session_id = :session_id;
 
+-- name: session_utf8
+-- in: session_id utf8; no columns
+UPDATE t_session SET utf8 = :utf8 WHERE session_id = :session_id;
+
 -- name: partial_mark
 -- in: session_id is_partial; no columns
 UPDATE t_lease SET is_partial = :is_partial WHERE session_id = :session_id;

@@ -391,6 +391,29 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     await session.send('42["echo","\u20ac"]', `42["message","${mojibake}"]`);
     const [, echo] = await session.receive((p) => p.length >= 2);
     assert.deepEqual(JSON.parse(echo.slice(2)), ['message-back', mojibake]);
+    // Not in a later POST either, at another process.
+    await session.send(`42["message","${mojibake}"]`);
+    const [again] = await session.receive();
+    assert.deepEqual(JSON.parse(again.slice(2)), ['message-back', mojibake]);
+  });
+
+  // The client library leaves out the comma, and encodes a half of a surrogate pair as three
+  // bytes, which are not UTF-8.
+  it('is 1.x once it has shown that it is', { skip: isExternal }, async () => {
+    const session = await Polling3.connect(main.entries);
+    const nsp = freshNsp();
+    await session.send(`40${nsp}`);
+    await session.receive((p) => p.length >= 2);
+    const half = Buffer.from('eda080', 'hex');
+    const packet = Buffer.concat([
+      Buffer.from(`42${nsp},["message","x`),
+      half,
+      Buffer.from('"]'),
+    ]);
+    const twice = Buffer.from(packet.toString('latin1'));
+    await session.post(Buffer.concat([Buffer.from(`${packet.length}:`), twice]));
+    const [echo] = await session.receive();
+    assert.deepEqual(JSON.parse(echo.slice(3 + nsp.length)), ['message-back', `x${'\ufffd'.repeat(3)}`]);
   });
 
   it('takes several packets, and empty ones, in one payload', async () => {
