@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # tests/apps/run-conformance.sh BUILD_DIR: what `make run-conformance` starts, in the
-# foreground. Two instances of tests/apps/conformance.c that share nothing, A with the usual
-# options and B with strict ones; each has two entries that share a database and no process.
+# foreground. Two instances of tests/apps/conformance.c that share nothing, with the options of
+# conformance-a.conf and conformance-b.conf; each has two entries that share a database and no process.
 #
 #   PORT    A, first entry       PORT+1  B, first entry
 #   PORT+2  A, second entry      PORT+3  B, second entry
@@ -30,54 +30,12 @@ lock_run_dir
 for i in 0 1 2 3 4; do check_port $((port + i)); done
 mkdir -p $run/a $run/b
 
-# What both have; the limits are out of the reach of ordinary, even heavy use.
-common() {
-    cat <<END
-# Written by \`make run-conformance\`.
-database = $PWD/$run/$1/siolite.db
-app = $app
-path = /socket.io
-transports = polling,websocket
-max_attachments = 10
-foreign_origin = allow
-serve_client = off
-max_queue = 64M
-max_nsp = 2000
-max_rooms = 20000
-max_pending_acks = 100000
-handshakes_per_s = 0
-END
-}
-{
-    common a
-    cat <<END
-ping_interval = 3000ms
-ping_timeout = 3000ms
-connect_timeout = 10000ms
-upgrade_timeout = 5000ms
-max_payload = 1000000
-eio3 = on
-jsonp = on
-cookie = io; Path=/; HttpOnly; SameSite=Lax
-cors_origin = http://allowed.example
-cors_credentials = on
-recovery = off
-END
-} >$run/a/siolite.conf
-{
-    common b
-    cat <<END
-ping_interval = 1000ms
-ping_timeout = 1000ms
-connect_timeout = 1500ms
-upgrade_timeout = 1500ms
-max_payload = 10000
-eio3 = off
-jsonp = off
-recovery = 4000ms
-recovery_skip_middleware = on
-END
-} >$run/b/siolite.conf
+for i in a b; do
+    {
+        printf '%s\n' "database = $PWD/$run/$i/siolite.db" "app = $app"
+        cat tests/apps/conformance-$i.conf
+    } >$run/$i/siolite.conf
+done
 
 # One entry: a siolite.fcgi, a siolite-ws, and the lighttpd in front of these two only.
 lighttpd=$(PATH=$PATH:/usr/sbin command -v lighttpd)
@@ -104,7 +62,7 @@ sidecar_port && entry A 2 $((port + 2)) "$ws_port"
 sidecar_port && entry B 1 $((port + 1)) "$ws_port"
 sidecar_port && entry B 2 $((port + 3)) "$ws_port"
 
-# The web servers come last: one that finds no program avoids it for a second.
+# The web servers come last, so that none answers before its programs can.
 start_added
 for line in "${entries[@]}"; do
     read -r id entry_port ws_port instance i dir <<<"$line"

@@ -106,6 +106,14 @@ test('time-outs and sizes follow the configuration', async () => {
   assert.doesNotMatch(await printed('lighttpd'), /max-read-idle/);
 });
 
+test('lighttpd looks again at once at a program that was away', async () => {
+  for (const addresses of [[], ['--fcgi', '/a', '--fcgi', '127.0.0.1:1', '--ws', '/c', '--ws', '127.0.0.1:2']]) {
+    const text = await printed('lighttpd', {}, addresses);
+    const backends = text.match(/"(socket|host)" => /g).length;
+    assert.equal(text.match(/"disable-time" => 0 \)/g).length, backends, text);
+  }
+});
+
 test('lighttpd starts the program unless it is told where it listens', async () => {
   assert.match(await printed('lighttpd'), /"bin-path" => "\/\S+\/siolite\.fcgi --config \/\S+siolite\.conf",/);
   assert.match(await printed('lighttpd'), /"socket" => "\/var\/lib\/siolite\/fcgi\.sock"/);

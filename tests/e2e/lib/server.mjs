@@ -22,37 +22,19 @@ import path from 'node:path';
 import { build, closeConnections, root } from './npm.mjs';
 import { pause, slowness, until, within } from './wait.mjs';
 
-// The options of the conformance application's two instances, as configuration keys.
-// `short` has no recovery, and a poll that is cut off ends the session.
+// The options of the conformance application's two instances, as `make run-conformance` has
+// them. `short` has no recovery, so that packets can be compared byte for byte.
+const optionsOf = (instance) =>
+  Object.fromEntries(
+    fs
+      .readFileSync(`${root}tests/apps/conformance-${instance}.conf`, 'utf8')
+      .split('\n')
+      .filter((line) => /^[a-z]/.test(line))
+      .map((line) => line.split(/ = (.*)/s).slice(0, 2)),
+  );
 export const presets = {
-  main: {
-    ping_interval: '3s',
-    ping_timeout: '3s',
-    connect_timeout: '10s',
-    upgrade_timeout: '5s',
-    max_payload: 1000000,
-    eio3: 'on',
-    cookie: 'io; Path=/; HttpOnly; SameSite=Lax',
-    cors_origin: 'http://allowed.example',
-    cors_credentials: 'on',
-    foreign_origin: 'allow',
-    serve_client: 'off',
-    recovery: 'off',
-    max_queue: '32M',
-  },
-  short: {
-    ping_interval: '1s',
-    ping_timeout: '1s',
-    connect_timeout: '1500ms',
-    upgrade_timeout: '1500ms',
-    max_payload: 10000,
-    eio3: 'off',
-    foreign_origin: 'allow',
-    serve_client: 'off',
-    recovery: 'off',
-    aborted_poll: 'strict',
-    max_queue: '32M',
-  },
+  main: optionsOf('a'),
+  short: { ...optionsOf('b'), recovery: 'off' },
 };
 
 // SIOLITE_TEST_URL (options of `main`) and SIOLITE_TEST_URL_SHORT (of `short`) may each list
