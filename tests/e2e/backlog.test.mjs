@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { needsOwn, startServer } from './lib/server.mjs';
 import { call, connect, freshNsp, next, received } from './lib/official.mjs';
-import { pause, slowness, within } from './lib/wait.mjs';
+import { deadline, pause, slowness, within } from './lib/wait.mjs';
 import { packetsOf, Peer, Polling, Socket } from './lib/wire.mjs';
 
 let server;
@@ -41,7 +41,9 @@ describe('a slow reader', { concurrency: 4 }, () => {
     const n = 100;
     await fill(sender, session.sioId, n, 80_000);
     const got = [];
+    const check = deadline(20_000, `${n} ticks`, () => got);
     while (got.length < n) {
+      check();
       const answer = await session.poll();
       assert.equal(
         answer.status,

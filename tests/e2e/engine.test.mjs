@@ -15,7 +15,7 @@ import {
   reasonOf,
 } from './lib/claims.mjs';
 import { needsOwn, needsStreaming, startServer } from './lib/server.mjs';
-import { pause, slowness, until, within } from './lib/wait.mjs';
+import { deadline, pause, slowness, until, within } from './lib/wait.mjs';
 import {
   openPacket,
   packetsOf,
@@ -41,7 +41,9 @@ const EIO4 = { EIO: '4', transport: 'polling' };
 // What the session gets until it is closed, noops and pings left out.
 async function untilClosed(session) {
   const packets = [];
+  const check = deadline(15_000, 'a close packet', () => packets);
   while (packets.at(-1) !== '1') {
+    check();
     const answer = await session.poll();
     assert.equal(answer.status, 200, `${answer.body} after ${JSON.stringify(packets)}`);
     packets.push(...packetsOf(answer.body).filter((p) => p !== '6' && p !== '2'));

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { assertAlive, assertGone, assertRefused, reasonOf } from './lib/claims.mjs';
 import { startServer } from './lib/server.mjs';
-import { slowness, until, within } from './lib/wait.mjs';
+import { deadline, slowness, until, within } from './lib/wait.mjs';
 import { openPacket, Polling, probe, Socket, upgrade } from './lib/wire.mjs';
 
 let main;
@@ -326,7 +326,9 @@ describe('upgrade', { concurrency: 8 }, () => {
     const start = Date.now();
     let isOver = false;
     socket.closed.then(() => (isOver = true));
+    const check = deadline(5000, 'the upgrade to be given up');
     while (!isOver) {
+      check();
       const answer = await session.poll();
       assert.equal(answer.status, 200);
       if (answer.body === '2') await session.send('3');

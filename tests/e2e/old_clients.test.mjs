@@ -21,7 +21,7 @@ import {
   socket3,
 } from './lib/old.mjs';
 import { isExternal, startServer } from './lib/server.mjs';
-import { pause, slowness, until, within } from './lib/wait.mjs';
+import { deadline, pause, slowness, until, within } from './lib/wait.mjs';
 import { Polling, request, Socket } from './lib/wire.mjs';
 
 let main;
@@ -483,8 +483,9 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     const session = await Polling3.connect(brisk.entries);
     const start = Date.now();
     const seen = [];
+    const check = deadline(5 * beatMs, 'the end of the session', () => seen);
     let answer;
-    while ((answer = await session.request()).status === 200)
+    for (; (answer = await session.request()).status === 200; check())
       seen.push(...session.packetsOf(answer));
     const ms = Date.now() - start;
     assertRefused(answer, 1);

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { onEnd, require } from './npm.mjs';
 import { transports } from './official.mjs';
-import { Inbox, within } from './wait.mjs';
+import { deadline, Inbox, within } from './wait.mjs';
 import { openPacket, request, Socket } from './wire.mjs';
 
 export const generations = {
@@ -233,7 +233,8 @@ export class Polling3 {
   // Polls until `isDone(all packets so far)`, noops and heartbeats left out.
   async receive(isDone = (packets) => packets.length > 0) {
     const all = this.kept.splice(0);
-    while (!isDone(all))
+    const check = deadline(15_000, 'what a test polls for', () => all);
+    for (; !isDone(all); check())
       all.push(...(await this.poll()).filter((p) => !['6', '2', '3'].includes(p)));
     return all;
   }

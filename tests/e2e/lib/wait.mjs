@@ -49,6 +49,16 @@ export function within(ms, what, promise, seen = undefined) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+// For loops that poll: each call throws when the time is over. `seen` as above.
+export function deadline(ms, what, seen = undefined) {
+  const end = Date.now() + ms * slowness;
+  return () => {
+    if (Date.now() < end) return;
+    const also = seen === undefined ? '' : `; seen: ${show(seen())}`;
+    throw new Error(`expected within ${ms} ms: ${what}${also}`);
+  };
+}
+
 // A queue with one reader. What was taken stays in `log` for the error texts.
 export class Inbox {
   #items = [];

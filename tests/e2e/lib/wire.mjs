@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { onEnd, require } from './npm.mjs';
-import { Inbox, within } from './wait.mjs';
+import { deadline, Inbox, within } from './wait.mjs';
 
 const { WebSocket } = require('ws');
 
@@ -160,7 +160,9 @@ export class Polling {
   // Polls until `isDone(all packets so far)`; pings are answered and left out, noops left out.
   async receive(isDone = (packets) => packets.length > 0) {
     const all = [];
+    const check = deadline(15_000, 'what a test polls for', () => all);
     while (!isDone(all)) {
+      check();
       const answer = await this.poll();
       assert.equal(
         answer.status,
