@@ -125,7 +125,7 @@ reload(void)
     enum rc rc = cfg_main_again(&next, process.argc, process.argv, &err);
     if (rc == RC_OK) {
         adapt_payload(&next);
-        rc = engine_reload(process.engine, &process.cfg, &next, &err);
+        rc = engine_reload(process.engine, &next, &err);
     }
     if (rc != RC_OK)
         log_error("fcgi", "reload.failed", LOG_S("error", buf_str(&err)));

@@ -210,7 +210,8 @@ check_full(struct store_write *w, const struct store_target *t, int64_t socket_i
         return RC_OK;
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_ask_full);
     sqlite3_bind_int64(q, STORE_PARAM_ask_full_socket_id, socket_id);
-    sqlite3_bind_int64(q, STORE_PARAM_ask_full_n, w->cfg->n_pending_acks_max - 1);
+    sqlite3_bind_int64(q, STORE_PARAM_ask_full_n,
+                       cfg_live(&w->cfg->n_pending_acks_max) - 1);
     enum rc rc = conn_step(q);
     sqlite3_reset(q);
     if (rc != RC_OK)

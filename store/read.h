@@ -130,6 +130,13 @@ store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms);
 MUST_CHECK enum rc
 store_read_once(struct store *st, struct str key, struct str *print, struct str *answer);
 
+/* Rules of the administrator (schema/views/rule.sql): limits that differ from the
+ * configuration; is any address banned; is this one. */
+typedef void store_bound_fn(void *arg, struct str name, int64_t value);
+MUST_CHECK enum rc store_read_bounds(struct store *st, store_bound_fn *fn, void *arg);
+MUST_CHECK enum rc store_read_has_bans(struct store *st, bool *out);
+MUST_CHECK enum rc store_read_is_banned(struct store *st, struct str remote, bool *out);
+
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
 MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n,

@@ -229,7 +229,7 @@ note_last(struct store_write *w, const struct ending *end, int64_t now_ms)
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_socket_last);
     sqlite3_bind_int64(q, STORE_PARAM_socket_last_session_id, end->session_id);
     sqlite3_bind_int64(q, STORE_PARAM_socket_last_due_ms,
-                       now_ms + w->cfg->empty_session_ms);
+                       now_ms + cfg_live(&w->cfg->empty_session_ms));
     enum rc rc = conn_done(q);
     if (rc != RC_OK || !w->cfg->is_cleanup_nsp)
         return rc;

@@ -429,7 +429,7 @@ check_full(struct store_write *w, const struct store_target *t,
         return RC_OK;
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_room_full);
     sqlite3_bind_int64(q, STORE_PARAM_room_full_socket_id, r->to_id);
-    sqlite3_bind_int64(q, STORE_PARAM_room_full_n, w->cfg->n_rooms_max - 1);
+    sqlite3_bind_int64(q, STORE_PARAM_room_full_n, cfg_live(&w->cfg->n_rooms_max) - 1);
     enum rc rc = conn_step(q);
     sqlite3_reset(q);
     if (rc != RC_OK)

@@ -106,7 +106,7 @@ reload(void)
     struct cfg next;
     enum rc rc = cfg_main_again(&next, P.argc, P.argv, &err);
     if (rc == RC_OK)
-        rc = engine_reload(P.engine, &P.cfg, &next, &err);
+        rc = engine_reload(P.engine, &next, &err);
     if (rc == RC_OK)
         ws_conns_configure(&P.server.conns, &P.cfg);
     else

@@ -458,6 +458,18 @@ cfg_replace(struct cfg *c, struct cfg *next, struct buf *kept)
     cfg_fini(&old);
 }
 
+int64_t *
+cfg_number(struct cfg *c, const char *name, int64_t *min, int64_t *max)
+{
+    const struct cfg_option *o = find_option(str_of(name));
+    if (o == NULL || (o->type != CFG_T_COUNT && o->type != CFG_T_SIZE &&
+                      o->type != CFG_T_TIME && o->type != CFG_T_SECONDS))
+        return NULL;
+    *min = o->min;
+    *max = o->max;
+    return field(c, o);
+}
+
 enum rc
 cfg_load(struct cfg *c, const char *file, struct buf *err)
 {

@@ -89,6 +89,15 @@ cfg_set(struct cfg *c, struct str key_value, const char *where, struct buf *err)
 /* Checks across options (app exists when named, ping_timeout > 0 …), after the last
  * cfg_set. */
 MUST_CHECK enum rc cfg_check(const struct cfg *c, struct buf *err);
+/* Where a number that the option `name` sets stands, and its bounds; NULL: it sets none.
+ */
+int64_t *cfg_number(struct cfg *c, const char *name, int64_t *min, int64_t *max);
+/* A number that the loop's thread may change meanwhile, for other threads. */
+static inline int64_t
+cfg_live(const int64_t *number)
+{
+    return __atomic_load_n(number, __ATOMIC_RELAXED);
+}
 /* Takes over what may change while a program runs; `next` is empty afterwards. `kept`
  * gets the names of the options that differ and are used at the start only. */
 void cfg_replace(struct cfg *c, struct cfg *next, struct buf *kept);

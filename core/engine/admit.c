@@ -44,6 +44,11 @@ admit_handshake(struct engine *e, const struct engine_request *r,
         log_info("engine", "handshake.throttled", LOG_S("remote", r->remote));
         return EIO_E_TOO_MANY;
     }
+    if (rule_is_banned(e, r->remote)) {
+        log_info("engine", "handshake.banned", LOG_S("remote", r->remote));
+        *text = xstrdup("Banned");
+        return EIO_E_FORBIDDEN;
+    }
     if (e->app.on_request == NULL)
         return EIO_E_NONE;
     return ask_app(e, r, params, n_params, q, text);

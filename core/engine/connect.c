@@ -268,9 +268,26 @@ recovery_find(struct work *w, struct work_socket *k)
     return is_found;
 }
 
+static bool
+is_banned(const struct work *w)
+{
+    struct str handshake, remote;
+    if (!w->e->rules.has_bans || w->session_id == 0 ||
+        store_read_handshake(w->e->store, w->session_id, &handshake, &remote) != RC_OK)
+        return false;
+    char *address = str_dup(remote);
+    bool is_banned = rule_is_banned(w->e, str_of(address));
+    free(address);
+    return is_banned;
+}
+
 void
 connect_begin(struct work *w, struct str nsp_name, struct str auth)
 {
+    if (is_banned(w)) { /* since its handshake */
+        work_close(w, SIO_R_FORCED_SERVER_CLOSE);
+        return;
+    }
     char *name = str_dup(nsp_name);
     const struct app_nsp *app = app_registry_find(&w->e->app, nsp_name);
     if (app == NULL || work_n_sockets(w) >= (size_t)w->e->cfg->n_nsp_max) {

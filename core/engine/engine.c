@@ -128,10 +128,12 @@ on_packet(void *arg, struct store_packet *p)
     adapter_apply(&e->adapter, p);
     wire_forget(p);
     ring_append(&e->ring, p);
-    if (p->kind == STORE_WAKE)
+    if (p->kind == STORE_WAKE) {
         job_wake(e);
-    else if (p->kind == STORE_SERVER)
+        rule_wake(e);
+    } else if (p->kind == STORE_SERVER) {
         server_event_take(e, p);
+    }
 }
 
 static void
@@ -340,7 +342,7 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
                                               [ENGINE_WS] = STORE_FRONT_WS,
                                               [ENGINE_HOOK] = STORE_FRONT_HOOK};
     struct engine *e = xcalloc(1, sizeof *e);
-    e->cfg = o->cfg;
+    e->cfg = e->cfg_own = o->cfg;
     e->front = o->front;
     e->is_single = o->is_single;
     e->n_held_max = o->n_held_max;
@@ -361,6 +363,7 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     adapter_init(&e->adapter, store_process_id(e->store), store_epoch(e->store), nsp_of,
                  e);
     load_ring(e);
+    rule_begin(e);
     if (e->front == ENGINE_FCGI)
         e->client = client_files_load(e->cfg);
     uv_poll_init(e->loop, &e->store_poll, store_fd(e->store));

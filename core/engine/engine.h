@@ -43,7 +43,7 @@ struct engine_ws_ops { /* what the sidecar does for the engine; `conn` is its ow
 
 struct engine_options {
     uv_loop_t *loop;
-    const struct cfg *cfg; /* borrowed for life */
+    struct cfg *cfg; /* borrowed for life; engine_reload() and rules change it */
     enum engine_front front;
     const char *address; /* where this process listens, for the view `process` */
     /* This process serves one request at a time, so that a held poll occupies it (CGI,
@@ -58,11 +58,10 @@ struct engine_options {
  * the operator. */
 MUST_CHECK enum rc
 engine_open(struct engine **out, const struct engine_options *o, struct buf *err);
-/* SIGHUP: the configuration that the engine borrows (`cfg`, the caller's) becomes `next`,
- * and the application is loaded again. Either both, or nothing has changed and `err` says
- * why; `next` is empty afterwards. Waits for the database. Not while draining. */
-MUST_CHECK enum rc
-engine_reload(struct engine *e, struct cfg *cfg, struct cfg *next, struct buf *err);
+/* SIGHUP: the configuration that the engine borrows becomes `next`, and the application
+ * is loaded again. Either both, or nothing has changed and `err` says why; `next` is
+ * empty afterwards. Waits for the database. Not while draining. */
+MUST_CHECK enum rc engine_reload(struct engine *e, struct cfg *next, struct buf *err);
 /* SIGTERM: answers all parked polls with a noop, closes WebSockets with 1012 (spread over
  * a second), refuses new sessions; on_drained once nothing is in flight any more. */
 void engine_drain(struct engine *e, void (*on_drained)(void *arg), void *arg);

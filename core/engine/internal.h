@@ -29,6 +29,7 @@
 #include "core/engine/count.h"
 #include "core/engine/engine.h"
 #include "core/engine/ring.h"
+#include "core/engine/rule.h"
 #include "core/engine/throttle.h"
 #include "core/engine/timer.h"
 #include "core/sio/msgpack.h"
@@ -55,6 +56,9 @@ struct hook;
 
 struct engine {
     const struct cfg *cfg;
+    struct cfg *cfg_own; /* the same, to be changed */
+    struct rules rules;
+    struct later rules_later;
     enum engine_front front;
     bool is_single; /* engine_options */
     size_t n_held_max;

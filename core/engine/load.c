@@ -86,8 +86,9 @@ exchange_app(struct engine *e, struct app *app)
 }
 
 enum rc
-engine_reload(struct engine *e, struct cfg *cfg, struct cfg *next, struct buf *err)
+engine_reload(struct engine *e, struct cfg *next, struct buf *err)
 {
+    struct cfg *cfg = e->cfg_own;
     struct app app;
     struct buf kept = {0};
     app_registry_init(&app);

@@ -161,6 +161,7 @@ on_round(struct timer *t)
     store_tick(e->store);
     sweep_processes(e, now_ms, false);
     job_wake(e);
+    rule_wake(e);
     if (e->cfg->is_cleanup_nsp)
         engine_nsps_forget(e);
     if (!e->sweep.is_forgetting)

@@ -73,7 +73,7 @@ reload(struct buf *err)
         cfg_fini(&next);
         return rc;
     }
-    rc = engine_reload(P.engine, &P.cfg, &next, err);
+    rc = engine_reload(P.engine, &next, err);
     if (rc == RC_OK) {
         struct buf old = P.secret;
         P.secret = secret;

@@ -120,3 +120,35 @@ CREATE TABLE t_connecting (                     -- during a trigger on connectio
     message        TEXT,                        -- what the client is told
     data           TEXT                         -- likewise, JSON or NULL
 ) STRICT;
+
+-- ------------------------------------------------------------------------------------- rules of the administrator
+
+CREATE TABLE t_ban (                            -- who is not let in
+    ban_id         INTEGER PRIMARY KEY AUTOINCREMENT, -- in which order
+    remote         TEXT,                        -- addresses, as a GLOB pattern; NULL: a user
+    user           TEXT,                        -- whom the application says it is; NULL: an address
+    until_s        INTEGER,                     -- Unix time; NULL: for ever
+    note           TEXT,                        -- why, by whom
+    made_s         INTEGER NOT NULL,            -- when, Unix time
+    CHECK ((remote IS NULL) <> (user IS NULL))
+) STRICT;
+-- trigger t_socket_banned
+CREATE INDEX i_ban_user ON t_ban (user) WHERE user IS NOT NULL;
+
+CREATE TABLE t_bound (                          -- limits that differ from the configuration
+    name           TEXT    PRIMARY KEY,         -- of the option
+    value          INTEGER NOT NULL,            -- instead of what the configuration says
+    note           TEXT                         -- why, by whom
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE t_audit (                          -- what administrators did; the newest 10000
+    audit_id       INTEGER PRIMARY KEY AUTOINCREMENT, -- in which order
+    made_s         INTEGER NOT NULL,            -- when, Unix time
+    verb           TEXT    NOT NULL,            -- the view that was written to
+    what           TEXT    NOT NULL,            -- whom or what it concerned
+    note           TEXT                         -- as it was given
+) STRICT;
+CREATE TRIGGER t_audit_bounded AFTER INSERT ON t_audit
+BEGIN
+    DELETE FROM t_audit WHERE audit_id <= new.audit_id - 10000;
+END;

@@ -136,7 +136,7 @@ BEGIN
             -- max_pending_acks
             new.is_ask IS 1 AND t.to_kind = 2 AND EXISTS (
                 SELECT 1 FROM t_answer o WHERE o.socket_id = CAST(substr(t.keys, 2) AS INTEGER) AND o.n_before IS NULL
-                LIMIT 1 OFFSET (SELECT n_pending_max - 1 FROM t_meta)));
+                LIMIT 1 OFFSET (SELECT coalesce((SELECT value FROM t_bound WHERE name = 'max_pending_acks'), n_pending_max) - 1 FROM t_meta)));
 END;
 
 -- attachments are counted first; one that is given as it is gets its length

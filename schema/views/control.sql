@@ -42,7 +42,7 @@ BEGIN
             THEN RAISE(ABORT, 'room_join.room: must be text')
         WHEN EXISTS (
             SELECT 1 FROM t_socket s JOIN t_member m USING (socket_id) WHERE s.sio_id = new.socket
-            AND m.until_seq IS NULL LIMIT 1 OFFSET (SELECT n_rooms_max - 1 FROM t_meta)) AND NOT EXISTS (
+            AND m.until_seq IS NULL LIMIT 1 OFFSET (SELECT coalesce((SELECT value FROM t_bound WHERE name = 'max_rooms'), n_rooms_max) - 1 FROM t_meta)) AND NOT EXISTS (
             SELECT 1 FROM member WHERE socket = new.socket AND room = new.room)
             THEN RAISE(ABORT, 'room_join.socket: is in max_rooms rooms')
         END;
@@ -126,7 +126,8 @@ CREATE VIEW kick AS
            NULL AS in_room,                     -- INSERT: or all that are in this room
            NULL AS user,                        -- INSERT: or all sockets of this user
            NULL AS is_all,                      -- INSERT: or 1: all in the namespace
-           0 AS is_close                        -- INSERT: 1 closes the whole connection; NULL is 0
+           0 AS is_close,                       -- INSERT: 1 closes the whole connection; NULL is 0
+           NULL AS note                         -- INSERT: why, by whom, for the view audit: any text
     FROM socket;
 
 CREATE TRIGGER kick_insert INSTEAD OF INSERT ON kick
@@ -146,7 +147,13 @@ BEGIN
             THEN RAISE(ABORT, 'kick.socket: must be the id of a socket')
         WHEN new.is_close NOT IN (0, 1)
             THEN RAISE(ABORT, 'kick.is_close: must be 0 or 1')
+        WHEN typeof(new.note) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'kick.note: must be text or NULL')
         END;
+    INSERT INTO t_audit (made_s, verb, what, note)
+        VALUES (CAST(strftime('%s', 'now') AS INTEGER), 'kick',
+                coalesce(new.nsp || ' ', '') || coalesce('socket ' || new.socket, 'in_room ' || new.in_room, 'user ' || new.user, 'is_all')
+                    || iif(new.is_close, ' is_close', ''), new.note);
     INSERT INTO t_control (kind, nsp_id, to_kind, to_id, arg_id)
         SELECT 23, s.nsp_id, 2, s.socket_id, coalesce(new.is_close, 0)
         FROM t_socket s JOIN t_nsp n USING (nsp_id)
