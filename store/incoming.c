@@ -1,7 +1,7 @@
 /*
  * What comes in, for the triggers of an application in SQL: INSERTs into the public views
- * connection, event and disconnect (schema/views/incoming.sql). Each may fail, and
- * belongs to a group.
+ * connection, event, disconnect and answer (schema/views/incoming.sql). Each may fail,
+ * and belongs to a group.
  *
  * Builders: loop thread. Run functions: store thread.
  *
@@ -20,7 +20,7 @@ struct incoming_step {
     struct store_step head;
     bind_fn *bind;
     int64_t socket_id;
-    int64_t ack_id;
+    int64_t ack_id, ask_seq;
     bool has_ack_id;
     struct str event, args, attachments; /* event */
     struct str reason, rooms;            /* disconnect */
@@ -66,6 +66,24 @@ bind_disconnect(struct store_write *w, const struct incoming_step *s, int64_t so
     return q;
 }
 
+static sqlite3_stmt *
+bind_answer(struct store_write *w, const struct incoming_step *s, int64_t socket_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_incoming_answer);
+    sqlite3_bind_int64(q, STORE_PARAM_incoming_answer_ask_seq, s->ask_seq);
+    sqlite3_bind_int64(q, STORE_PARAM_incoming_answer_socket_id, socket_id);
+    return q;
+}
+
+static sqlite3_stmt *
+bind_ask_end(struct store_write *w, const struct incoming_step *s, int64_t socket_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_incoming_ask_end);
+    (void)socket_id;
+    sqlite3_bind_int64(q, STORE_PARAM_incoming_ask_end_ask_seq, s->ask_seq);
+    return q;
+}
+
 static enum rc
 insert(struct store_write *w, const struct store_unit *u, const struct incoming_step *s)
 {
@@ -99,6 +117,12 @@ static enum rc
 run_incoming(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     return fire(w, u, (struct incoming_step *)step);
+}
+
+static enum rc
+run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    return store_step_has_answered(u) ? run_incoming(w, u, step) : RC_OK;
 }
 
 /* RC_INVALID: the application refused the connection. */
@@ -177,4 +201,16 @@ store_unit_incoming_disconnect(struct store_unit *u, int64_t socket_id, struct s
     struct incoming_step *s = add(u, run_incoming, bind_disconnect, socket_id);
     s->reason = store_step_copy(u, reason);
     s->rooms = store_step_copy(u, rooms.len ? rooms : STR("[]"));
+}
+
+void
+store_unit_incoming_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id)
+{
+    add(u, run_answer, bind_answer, socket_id)->ask_seq = ask_seq;
+}
+
+void
+store_unit_incoming_ask_end(struct store_unit *u, int64_t ask_seq)
+{
+    add(u, run_incoming, bind_ask_end, 0)->ask_seq = ask_seq;
 }

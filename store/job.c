@@ -318,6 +318,7 @@ run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
     store_step_bind_blob(q, STORE_PARAM_answer_put_attachments, s->attachments);
     sqlite3_bind_int64(q, STORE_PARAM_answer_put_now_ms, w->now_ms);
     rc = store_step_change(w, q);
+    store_step_note_answer(u, rc == RC_OK);
     if (rc == RC_CONFLICT)
         return RC_OK;
     return rc == RC_OK ? count_answer(w, u, s->ask_seq) : rc;

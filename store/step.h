@@ -87,6 +87,9 @@ void
 store_step_note_job_take(struct store_unit *u,
                          const struct store_job *job); /* its strings become the unit's */
 void store_step_note_more(struct store_unit *u);       /* result->has_more */
+/* Did the answer count that the last store_unit_answer() gave? */
+void store_step_note_answer(struct store_unit *u, bool has_counted);
+bool store_step_has_answered(const struct store_unit *u);
 struct store_lease_result *store_step_lease(struct store_unit *u);
 __attribute__((format(printf, 2, 3))) void
 store_step_error(struct store_unit *u, const char *fmt, ...);

@@ -52,6 +52,7 @@ struct store_unit {
     size_t n_found;           /* its number */
     unsigned n_lost;          /* transactions that its groups took along */
     bool is_lost;             /* the last run did */
+    bool has_answered;        /* the last answer counted */
     bool is_own_fault;        /* the step that ran last was none that may fail */
     store_done_fn *on_done;
     void *done_arg;
@@ -269,6 +270,18 @@ void
 store_step_note_more(struct store_unit *u)
 {
     u->result.has_more = true;
+}
+
+void
+store_step_note_answer(struct store_unit *u, bool has_counted)
+{
+    u->has_answered = has_counted;
+}
+
+bool
+store_step_has_answered(const struct store_unit *u)
+{
+    return u->has_answered;
 }
 
 struct store_lease_result *

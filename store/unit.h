@@ -342,6 +342,9 @@ struct store_incoming_event {
 void store_unit_incoming_connection(struct store_unit *u, int64_t socket_id);
 void
 store_unit_incoming_event(struct store_unit *u, const struct store_incoming_event *ev);
+/* Right behind the store_unit_answer() of the same; nothing where that did not count. */
+void store_unit_incoming_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id);
+void store_unit_incoming_ask_end(struct store_unit *u, int64_t ask_seq);
 /* rooms: JSON array. */
 void store_unit_incoming_disconnect(struct store_unit *u, int64_t socket_id,
                                     struct str reason, struct str rooms);

@@ -12,6 +12,18 @@
 
 /* ---- an application in SQL ---- */
 
+/* The steps from number `from` on. */
+static void
+group(struct work *w, size_t from, const char *what, const struct work_socket *k)
+{
+    const struct store_group_info info = {
+        .what = str_of(what),
+        .nsp = k ? str_of(k->nsp_name) : STR_NONE,
+        .sio_id = k ? str_of(k->sio_id) : STR_NONE,
+    };
+    (void)store_unit_group(w->u, from, k ? k->group : NULL, &info);
+}
+
 static void
 sql_connect(struct work *w, const struct work_socket *k)
 {
@@ -48,16 +60,33 @@ sql_disconnect(struct work *w, const struct work_socket *k, struct str reason,
     if (!store_app_has(w->e->store, STORE_INCOMING_DISCONNECT))
         return;
     struct store_unit *u = work_unit(w);
-    const struct store_group_info info = {
-        .what = STR("disconnect"),
-        .nsp = str_of(k->nsp_name),
-        .sio_id = str_of(k->sio_id),
-    };
     size_t from = store_unit_n_steps(u);
     char *text = rooms ? json_dumps(rooms, JSON_COMPACT) : NULL;
     store_unit_incoming_disconnect(u, k->socket_id, reason, str_of(text));
-    (void)store_unit_group(u, from, NULL, &info);
+    group(w, from, "disconnect", k);
     free(text);
+}
+
+static void
+sql_answer(struct work *w, const struct work_socket *k, int64_t ask_seq)
+{
+    if (!store_app_has(w->e->store, STORE_INCOMING_ANSWER))
+        return;
+    struct store_unit *u = work_unit(w);
+    size_t from = store_unit_n_steps(u);
+    store_unit_incoming_answer(u, ask_seq, k->socket_id);
+    group(w, from, "answer", k);
+}
+
+static void
+sql_ask_end(struct work *w, int64_t ask_seq)
+{
+    if (!store_app_has(w->e->store, STORE_INCOMING_ANSWER))
+        return;
+    struct store_unit *u = work_unit(w);
+    size_t from = store_unit_n_steps(u);
+    store_unit_incoming_ask_end(u, ask_seq);
+    group(w, from, "answer", NULL);
 }
 
 /* ---- everybody ---- */
@@ -86,7 +115,14 @@ incoming_disconnect(struct work *w, struct work_socket *k, struct str reason,
 }
 
 void
+incoming_answer(struct work *w, struct work_socket *k, int64_t ask_seq)
+{
+    sql_answer(w, k, ask_seq);
+}
+
+void
 incoming_ask_end(struct work *w, int64_t ask_seq)
 {
+    sql_ask_end(w, ask_seq);
     hook_ask_end(w, ask_seq);
 }

@@ -23,6 +23,8 @@ void incoming_event(struct work *w, struct work_socket *k, const struct call_eve
 void incoming_disconnect(struct work *w, struct work_socket *k, struct str reason,
                          const json_t *rooms);
 
+/* A client answers the question of that row; if it counts is found out at the commit. */
+void incoming_answer(struct work *w, struct work_socket *k, int64_t ask_seq);
 /* A question with a name (view ask) has ended: all have answered, or the time is over. In
  * the unit of the job that ends it. */
 void incoming_ask_end(struct work *w, int64_t ask_seq);

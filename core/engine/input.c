@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "core/engine/work.h"
+#include "core/engine/incoming.h"
 #include "core/sio/json.h"
 
 /* The client leaves a namespace; the handlers run as a job. */
@@ -62,9 +62,10 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
     case SIO_ACK:
     case SIO_BINARY_ACK:
         w->e->counts.n[COUNT_ACKS_IN]++;
-        if (p->has_ack_id)
-            store_unit_answer(work_unit(w), p->ack_id, k->socket_id, p->args,
-                              attachments);
+        if (!p->has_ack_id)
+            return;
+        store_unit_answer(work_unit(w), p->ack_id, k->socket_id, p->args, attachments);
+        incoming_answer(w, k, p->ack_id);
         return;
     case SIO_DISCONNECT:
         leave(w, k);

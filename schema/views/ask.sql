@@ -87,25 +87,30 @@ BEGIN
     DELETE FROM t_ask WHERE name = old.name;
 END;
 
--- The answers to questions that have a name: a row for each socket that was asked.
+-- The answers to questions that have a name: a row for each socket that was asked. INSERT: what the server does for each
+-- answer that comes, and with socket NULL at the end; see incoming.sql.
 DROP VIEW IF EXISTS answer;
 CREATE VIEW answer AS
     SELECT a.name,                              -- of the question
-           w.sio_id AS socket,                  -- who was asked
-           w.n_before >= 0 IS TRUE AS is_answered, -- 1: this one has answered
-           w.n_before + 1 AS n,                 -- 1 is the first answer that came; NULL: none came yet; 0: none came in time
+           w.sio_id AS socket,                  -- who was asked; INSERT: NULL at the end of the question
+           w.n_before >= 0 IS TRUE AS is_answered, -- 1: this one has answered; INSERT at the end: all have
+           w.n_before + 1 AS n,                 -- 1 is the first answer that came; NULL: none came yet; 0: none came in time;
+                                                -- INSERT at the end: how many came
            CASE WHEN w.n_before >= 0 THEN w.body END AS args, -- JSON array
            CASE WHEN w.n_before >= 0 AND length(w.attachments) > 0
                 THEN w.attachments END AS attachments -- binary data, as in emit
     FROM t_ask a CROSS JOIN t_answer w ON w.ask_seq = a.seq
     WHERE a.name IS NOT NULL;
 
+CREATE TRIGGER t_answer_none INSTEAD OF INSERT ON answer WHEN 0 BEGIN SELECT 1; END;
+
 -- INSERT: answers an event of a client that wants an ack, whenever and from wherever; nothing happens where the client is
--- gone. A second answer to the same event is ignored by the client. SELECT: the acks that are still in the log.
+-- gone, or wants none. A second answer to the same event is ignored by the client. SELECT: the acks that are still in the log.
 DROP VIEW IF EXISTS ack;
 CREATE VIEW ack AS
     SELECT coalesce((SELECT s.sio_id FROM t_socket s WHERE s.socket_id = p.to_id), '(forgotten)') || ':' || p.ack_id
-               AS event_id,                     -- as the event came with it: socket id, colon, number of the ack
+               AS event_id,                     -- as the event came with it: socket id, colon, number of the ack;
+                                                -- no number: none is wanted
            p.body AS args,                      -- JSON array; INSERT: NULL is '[]'
            p.attachments,                       -- binary data, as in emit
            NULL AS attachment,                  -- INSERT only: one BLOB as it is
@@ -113,21 +118,22 @@ CREATE VIEW ack AS
     FROM t_packet p
     WHERE p.kind IN (3, 6);
 
+-- The number stands behind the last colon: a namespace, part of a socket's id with clients 2.x, may have some.
 CREATE TRIGGER ack_insert INSTEAD OF INSERT ON ack
 BEGIN
     SELECT CASE
-        WHEN typeof(new.event_id) <> 'text' OR new.event_id NOT GLOB '?*:[0-9]*'
-                OR substr(new.event_id, instr(new.event_id, ':') + 1) GLOB '*[^0-9]*'
-                OR length(substr(new.event_id, instr(new.event_id, ':') + 1)) > 18
+        WHEN typeof(new.event_id) <> 'text' OR rtrim(new.event_id, '0123456789') NOT GLOB '?*:'
+                OR length(new.event_id) - length(rtrim(new.event_id, '0123456789')) > 18
             THEN RAISE(ABORT, 'ack.event_id: must be what an event came with: a socket id, a colon, and a number')
         WHEN new.seq IS NOT NULL
             THEN RAISE(ABORT, 'ack.seq: is given by the log, leave it out')
         END;
     INSERT INTO t_aim (verb, kind, nsp, socket, ack_id, args, attachments, attachment, n_attachments)
-        VALUES ('ack', 3,
-                (SELECT n.name FROM t_socket s JOIN t_nsp n USING (nsp_id)
-                 WHERE s.sio_id = substr(new.event_id, 1, instr(new.event_id, ':') - 1)),
-                substr(new.event_id, 1, instr(new.event_id, ':') - 1),
-                CAST(substr(new.event_id, instr(new.event_id, ':') + 1) AS INTEGER),
-                new.args, new.attachments, new.attachment, iif(new.attachments IS NULL AND new.attachment IS NULL, 0, NULL));
+        SELECT 'ack', 3,
+               (SELECT n.name FROM t_socket s JOIN t_nsp n USING (nsp_id) WHERE s.sio_id = e.socket),
+               e.socket, CAST(e.number AS INTEGER),
+               new.args, new.attachments, new.attachment, iif(new.attachments IS NULL AND new.attachment IS NULL, 0, NULL)
+        FROM (SELECT substr(new.event_id, 1, length(rtrim(new.event_id, '0123456789')) - 1) AS socket,
+                     substr(new.event_id, length(rtrim(new.event_id, '0123456789')) + 1) AS number) e
+        WHERE e.number <> '';
 END;

@@ -34,7 +34,7 @@ CREATE VIEW connection AS
 -- A client has emitted something.
 DROP VIEW IF EXISTS event;
 CREATE VIEW event AS
-    SELECT NULL AS event_id,                    -- for INSERT INTO ack, now or later
+    SELECT NULL AS event_id,                    -- for INSERT INTO ack, now or later, whether one is wanted or not
            NULL AS socket,                      -- who; a room too, that only this one is in
            NULL AS nsp,                         -- the namespace
            NULL AS user,                        -- whom the application says it is, or NULL
