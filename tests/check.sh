@@ -81,10 +81,10 @@ run_fuzz() {
     wait
 }
 
-# node --test over the files given; TAP to the log, readable text to the terminal.
+# node --test over the files given, one after the other unless `at_once` says more; TAP to the log, readable text to the terminal.
 run_node() {
     [ $# -gt 0 ] || return 0
-    node --test --test-concurrency=1 \
+    node --test --test-concurrency="${at_once:-1}" \
         --test-reporter=tap --test-reporter-destination=stdout \
         --test-reporter=spec --test-reporter-destination=stderr "$@"
 }
@@ -115,7 +115,7 @@ run_suite() {
     bench) run_bench ;;
     process) run_node $(files tests/process/*.test.mjs) ;;
     e2e) run_node $(files tests/e2e/*.test.mjs) ;;
-    browser) run_node $(files tests/e2e/browser_*.test.mjs) ;;
+    browser) at_once=2 && run_node $(files tests/e2e/browser_*.test.mjs) ;;
     crash) run_node $(files tests/crash/*.test.mjs) ;;
     package) run_node $(files tests/package/*.test.mjs) ;;
     *)
