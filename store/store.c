@@ -31,6 +31,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "store/open.h"
+#include "store/place.h"
 #include "store/thread.h"
 
 enum { SLICE_ROWS = 2000, SIDECAR_CACHE_MS = 1000, HEAD_TRIES = 20 };
@@ -436,7 +437,8 @@ static enum rc
 open_database(struct store *st, const struct store_options *o, struct buf *err)
 {
     enum rc rc;
-    if ((rc = store_open_file(o->cfg->database, err)) != RC_OK ||
+    if ((rc = store_place_check(o->cfg->database, err)) != RC_OK ||
+        (rc = store_open_file(o->cfg->database, err)) != RC_OK ||
         (rc = store_live_open(&st->live, o->cfg->database, err)) != RC_OK)
         return rc;
     store_live_wait_queue(&st->live);

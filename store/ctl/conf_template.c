@@ -17,8 +17,8 @@ enum { N_TEMPLATES = sizeof CONF_TEMPLATES / sizeof CONF_TEMPLATES[0] };
 
 /* ---- values ---- */
 
-static void
-free_list(struct conf_list *l)
+void
+conf_list_fini(struct conf_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         free(l->at[i].text);
@@ -34,8 +34,8 @@ conf_values_fini(struct conf_values *v)
 {
     for (size_t i = 0; i < v->n; i++)
         free(v->list[i].text);
-    free_list(&v->fcgi);
-    free_list(&v->ws);
+    conf_list_fini(&v->fcgi);
+    conf_list_fini(&v->ws);
     *v = (struct conf_values){0};
 }
 

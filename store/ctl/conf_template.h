@@ -40,6 +40,7 @@ struct conf_values { /* all zero is empty */
     struct conf_list fcgi, ws;
 };
 
+void conf_list_fini(struct conf_list *l);
 void conf_values_fini(struct conf_values *v);
 void conf_set(struct conf_values *v, const char *name, struct str text);
 void conf_set_flag(struct conf_values *v, const char *name, bool is_set);

@@ -104,4 +104,7 @@ char *ctl_absolute(const char *path);
 /* ---- conf.c ---- */
 extern const struct ctl_command ctl_conf;
 
+/* ---- doctor.c ---- */
+extern const struct ctl_command ctl_doctor;
+
 #endif

@@ -15,6 +15,7 @@
 static const struct ctl_command *const COMMANDS[] = {
     &ctl_init,
     &ctl_conf,
+    &ctl_doctor,
 };
 
 const struct ctl_option ctl_common_options[] = {
