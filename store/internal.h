@@ -163,6 +163,9 @@ store_log_horizon(struct store_conn *c, int64_t *seq); /* rows up to here are pr
 /* A packet from the columns of a statement whose columns begin as those of `log_read`. */
 struct store_packet *store_log_decode(sqlite3_stmt *stmt);
 
+/* user.c: in the open transaction of `c`: what the views of users know of the options. */
+MUST_CHECK enum rc store_user_limits(struct store_conn *c, const struct cfg *cfg);
+
 /* ---- read.c ---- */
 /* Before each read on the loop: the connection, in a snapshot of now, or that of
  * store_read_begin(). RC_BUSY as read.h. */

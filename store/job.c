@@ -320,7 +320,8 @@ run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
     rc = store_step_change(w, q);
     store_step_note_answer(u, rc == RC_OK);
     if (rc == RC_CONFLICT)
-        return RC_OK;
+        return store_outbox_ack(w, s->ask_seq, store_step_socket(u, s->socket_id),
+                                s->body);
     return rc == RC_OK ? count_answer(w, u, s->ask_seq) : rc;
 }
 

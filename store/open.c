@@ -196,9 +196,10 @@ shift_times(struct store_conn *c, int64_t delta_ms)
 {
     /* :delta is the only parameter of each, so its index is 1. */
     static const enum store_stmt SHIFTS[] = {
-        STORE_STMT_shift_lease, STORE_STMT_shift_session, STORE_STMT_shift_socket,
-        STORE_STMT_shift_job,   STORE_STMT_shift_ask,     STORE_STMT_shift_dedup,
-        STORE_STMT_shift_hook,  STORE_STMT_shift_meta};
+        STORE_STMT_shift_lease,  STORE_STMT_shift_session, STORE_STMT_shift_socket,
+        STORE_STMT_shift_job,    STORE_STMT_shift_ask,     STORE_STMT_shift_dedup,
+        STORE_STMT_shift_hook,   STORE_STMT_shift_meta,    STORE_STMT_shift_user,
+        STORE_STMT_shift_outbox, STORE_STMT_shift_expiry};
     for (size_t i = 0; i < sizeof SHIFTS / sizeof *SHIFTS; i++) {
         sqlite3_stmt *stmt = conn_stmt(c, SHIFTS[i]);
         enum rc rc;
@@ -225,7 +226,8 @@ store_open_limits(struct store_conn *c, const struct cfg *cfg)
     sqlite3_bind_int64(stmt, STORE_PARAM_meta_limits_n_rooms_max, cfg->n_rooms_max);
     sqlite3_bind_int64(stmt, STORE_PARAM_meta_limits_n_pending_max,
                        cfg->n_pending_acks_max);
-    return conn_done(stmt);
+    enum rc rc = conn_done(stmt);
+    return rc == RC_OK ? store_user_limits(c, cfg) : rc;
 }
 
 enum rc

@@ -634,18 +634,16 @@ store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *ou
 }
 
 enum rc
-store_read_has_stray_jobs(struct store *st, int64_t now_ms, bool *out)
+store_read_stray_job(struct store *st, int64_t until_ms, int64_t *due_ms)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
     enum rc rc = store_read_enter(st, &c);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_has_stray_jobs);
-    sqlite3_bind_int64(q, STORE_PARAM_read_has_stray_jobs_now_ms, now_ms);
+    q = conn_stmt(c, STORE_STMT_read_stray_job);
+    sqlite3_bind_int64(q, STORE_PARAM_read_stray_job_until_ms, until_ms);
     rc = conn_step(q);
-    if (rc == RC_OK)
-        *out = sqlite3_column_int(q, 0) != 0;
-    sqlite3_reset(q);
-    return rc;
+    *due_ms = rc == RC_OK ? sqlite3_column_int64(q, 0) : INT64_MAX;
+    return end_rows(q, rc == RC_OK ? RC_NOTFOUND : rc);
 }

@@ -136,6 +136,21 @@ typedef void store_bound_fn(void *arg, struct str name, int64_t value);
 MUST_CHECK enum rc store_read_bounds(struct store *st, store_bound_fn *fn, void *arg);
 MUST_CHECK enum rc store_read_has_bans(struct store *st, bool *out);
 MUST_CHECK enum rc store_read_is_banned(struct store *st, struct str remote, bool *out);
+/* A user in a namespace; RC_NOTFOUND: forgotten. */
+struct store_presence {
+    struct str user, nsp;
+    bool is_online, is_told; /* is_told: what was told last */
+};
+MUST_CHECK enum rc
+store_read_presence(struct store *st, int64_t presence_id, struct store_presence *out);
+
+/* When a socket ends; RC_NOTFOUND: nobody has said so. */
+struct store_expiry {
+    int64_t expires_ms;
+    bool is_close; /* its whole connection */
+};
+MUST_CHECK enum rc
+store_read_expiry(struct store *st, int64_t socket_id, struct store_expiry *out);
 
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
@@ -147,8 +162,9 @@ MUST_CHECK enum rc store_read_processes(struct store *st, store_id_fn *fn,
  * this one, and perhaps some that died. */
 MUST_CHECK enum rc
 store_read_single_processes(struct store *st, store_id_fn *fn, void *arg);
-/* Is a job due that nobody alive owns? */
-MUST_CHECK enum rc store_read_has_stray_jobs(struct store *st, int64_t now_ms, bool *out);
+/* When the first job is due that nobody alive owns; INT64_MAX: none until then. */
+MUST_CHECK enum rc
+store_read_stray_job(struct store *st, int64_t until_ms, int64_t *due_ms);
 /* Namespaces ensured at start, before the loop runs (may wait for the lock). */
 MUST_CHECK enum rc store_nsp_ensure(struct store *st, struct str name);
 

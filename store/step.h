@@ -26,18 +26,21 @@ store_step_fn(struct store_write *w, struct store_unit *u, struct store_step *st
 enum store_step_flag {
     STORE_STEP_GUARD =
         1, /* may find zero rows: what the steps before it wrote is undone then */
-    STORE_STEP_READS = 2,  /* writes nothing: needs no undoing */
-    STORE_STEP_RISKY = 4,  /* may fail alone, without the other units of its batch */
-    STORE_STEP_SOCKET = 8, /* makes a STORE_NEW_SOCKET */
-    STORE_STEP_UNSURE = 16 /* a guard that may have written before it finds zero rows */
+    STORE_STEP_READS = 2,   /* writes nothing: needs no undoing */
+    STORE_STEP_RISKY = 4,   /* may fail alone, without the other units of its batch */
+    STORE_STEP_SOCKET = 8,  /* makes a STORE_NEW_SOCKET */
+    STORE_STEP_UNSURE = 16, /* a guard that may have written before it finds zero rows */
+    STORE_STEP_BLOCK = 32   /* may say RC_NOTFOUND: what follows, up to
+                               store_unit_block_end(), is left out */
 };
 
 struct store_step {
     struct store_step *next;
     store_step_fn *run;
     unsigned flags;
-    struct store_packet *packet; /* NULL, or one reference, dropped with the step */
-    struct store_group *group;   /* the innermost; NULL: none */
+    struct store_packet *packet;  /* NULL, or one reference, dropped with the step */
+    struct store_group *group;    /* the innermost; NULL: none */
+    struct store_step *block_end; /* of a block: its last step; NULL: that of the unit */
 };
 
 /* ---- group.c ---- */
@@ -162,6 +165,14 @@ MUST_CHECK enum rc store_socket_end(struct store_write *w, struct store_unit *u,
  * closed. */
 MUST_CHECK enum rc store_session_end(struct store_write *w, struct store_unit *u,
                                      int64_t session_id, const struct store_end *e);
+
+/* ---- user.c ---- */
+/* An answer that no question of an application waits for: `args` as in
+ * store_unit_answer. */
+MUST_CHECK enum rc
+store_outbox_ack(struct store_write *w, int64_t seq, int64_t socket_id, struct str args);
+/* A slice of what nobody asks for any more. */
+MUST_CHECK enum rc store_user_forget(struct store_write *w, int64_t now_ms, size_t n);
 
 /* ---- job.c ---- */
 /* Owned by this process, and among the unit's jobs. */

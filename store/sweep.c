@@ -293,6 +293,8 @@ run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
         rc = forget_asks(w, s->now_ms, s->n);
     if (rc == RC_OK)
         rc = expire_asks(w, s->now_ms, s->n);
+    if (rc == RC_OK)
+        rc = store_user_forget(w, s->now_ms, s->n);
     return rc;
 }
 

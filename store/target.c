@@ -89,6 +89,7 @@ resolve_name(struct store_conn *c, int64_t nsp_id, struct str name, struct keys 
     return RC_OK;
 }
 
+/* SIO-USER */
 static enum rc
 resolve_user(struct store_conn *c, int64_t nsp_id, struct str user, struct keys *out)
 {

@@ -1,6 +1,6 @@
 /*
  * Units: the list of steps, its memory, and how it is run. What the steps do stands in
- * session.c, socket.c, target.c, job.c, sweep.c, app_sql.c and action.c.
+ * session.c, socket.c, target.c, job.c, sweep.c, app_sql.c, action.c and user.c.
  *
  * 1. All memory of a unit's steps is its arena: the first piece stands in the unit
  * itself, so that a small unit is one allocation. It stays below 1008 bytes: malloc()
@@ -46,6 +46,7 @@ struct store_unit {
     struct store_unit *next; /* of the thread's queue */
     struct store_step *steps;
     struct store_step **tail;
+    struct store_step *last, *block; /* the block that is open; NULL: none */
     size_t n_steps;
     size_t n_risky_end;       /* no step from there on may fail */
     struct store_step *found; /* NULL, or the one that was looked for last */
@@ -116,9 +117,12 @@ store_step_add(struct store_unit *u, size_t size, store_step_fn *run, unsigned f
     s->flags = flags;
     *u->tail = s;
     u->tail = &s->next;
+    u->last = s;
     u->n_steps++;
     if (flags & STORE_STEP_RISKY)
         u->n_risky_end = u->n_steps;
+    if (flags & STORE_STEP_BLOCK)
+        u->block = s;
     return s;
 }
 
@@ -203,17 +207,31 @@ store_unit_n_steps(const struct store_unit *u)
 void
 store_unit_truncate(struct store_unit *u, size_t n)
 {
-    struct store_step **tail = &u->steps;
+    struct store_step **tail = &u->steps, *last = NULL;
     if (n >= u->n_steps)
         return;
-    for (size_t i = 0; i < n; i++)
-        tail = &(*tail)->next;
-    for (struct store_step *s = *tail; s; s = s->next)
+    for (size_t i = 0; i < n; i++) {
+        last = *tail;
+        tail = &last->next;
+    }
+    for (struct store_step *s = *tail; s; s = s->next) {
         store_packet_unref(s->packet);
+        if (s == u->block)
+            u->block = NULL;
+    }
     *tail = NULL;
     u->found = NULL;
     u->tail = tail;
+    u->last = last;
     u->n_steps = n;
+}
+
+void
+store_unit_block_end(struct store_unit *u)
+{
+    if (u->block)
+        u->block->block_end = u->last;
+    u->block = NULL;
 }
 
 void
@@ -417,12 +435,17 @@ static enum rc
 run_steps(struct store_write *w, struct store_unit *u, struct store_step *s,
           const struct store_step *end, const struct store_group *within)
 {
-    while (s != end) {
+    while (s && s != end) {
         struct store_group *g = entered(s, within);
         enum rc rc = g ? run_group(w, u, g) : run_step(w, u, s);
+        const struct store_step *last = g ? g->last : s;
+        if (rc == RC_NOTFOUND && !g && s->flags & STORE_STEP_BLOCK) {
+            last = s->block_end;
+            rc = RC_OK;
+        }
         if (rc != RC_OK)
             return rc;
-        s = g ? g->last->next : s->next;
+        s = last ? last->next : NULL;
     }
     return RC_OK;
 }

@@ -80,6 +80,9 @@ store_unit_group(struct store_unit *u, size_t from, struct store_group *needs,
 void store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done,
                        void *arg);
 
+/* Ends the block that one of these steps has begun: store_unit_presence. */
+void store_unit_block_end(struct store_unit *u);
+
 /* ---- guards ---- */
 /* POST (design 4.3): the session is open, polling, and post_gen unchanged; then post_gen
  * grows. */
@@ -190,6 +193,15 @@ void
 store_unit_socket_data(struct store_unit *u, int64_t socket_id, struct str data_json);
 void store_unit_socket_user(struct store_unit *u, int64_t socket_id,
                             struct str user); /* len 0: nobody */
+
+/* A lost socket can't be recovered any more. */
+void store_unit_socket_drop(struct store_unit *u, int64_t socket_id);
+
+/* ---- users ---- */
+/* It is told that the user has come, or gone: to the rooms of presence_room, and by what
+ * follows in the unit. Begins a block: it is left out where that was told before, or is
+ * not so any more. */
+void store_unit_presence(struct store_unit *u, int64_t presence_id, bool is_online);
 
 /* ---- targets: names are looked up at the commit (design 3.3) ---- */
 struct store_target {

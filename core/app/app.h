@@ -83,7 +83,11 @@ void app_on_server_event(struct app_nsp *n, const char *event, app_fn *fn);
  * effects commit exactly once, also after a crash. */
 void app_on_disconnect(struct app_nsp *n, app_fn *fn);
 
-/* Continues app_ask, app_after, app_then. */
+/* The first socket of a user (app_user) has come, or the last one has gone
+ * (app_is_online): once each, alternating, also after a crash. Runs without a socket. */
+void app_on_presence(struct app_nsp *n, app_fn *fn);
+
+/* Continues app_ask, app_after, app_then; the name does not begin with '#'. */
 void app_on_later(struct app_nsp *n, const char *name, app_fn *fn);
 
 /* The application's own tables: run once in a transaction, when `version` is above the
@@ -99,8 +103,11 @@ void app_sql(struct app *a, const char *name, const char *sql);
 /* The socket's public id; NULL in a continuation without a socket. */
 const char *app_id(struct app_call *c);
 
-/* As set by app_set_user; NULL: nobody. */
+/* As set by app_set_user; NULL: nobody. In on_presence: who has come or gone. */
 const char *app_user(struct app_call *c);
+
+/* In on_presence: has the user come, or gone? */
+bool app_is_online(struct app_call *c);
 
 /* In on_disconnect: why ("transport close" …), else NULL. */
 const char *app_reason(struct app_call *c);
@@ -245,6 +252,17 @@ void app_set_data(struct app_call *c, json_t *value);
 
 /* NULL: nobody. */
 void app_set_user(struct app_call *c, const char *user);
+
+/* The socket ends in so many ms (-1: no more), its client is told before (expiry_lead). A
+ * later call takes the place of an earlier one. `close`: its whole connection. */
+void app_set_expiry(struct app_call *c, int64_t ms, bool close);
+
+/* An event for all sockets of a user in this namespace, those that come later too, until
+ * the first one acknowledges it or expires_ms are over (-1: never); several in their
+ * order. Binary arguments as in app_emit. A user for whom max_outbox events wait: the
+ * effects are dropped. */
+void app_outbox(struct app_call *c, const char *user, int64_t expires_ms,
+                const char *event, const char *fmt, ...);
 
 /* A named statement, within the commit, in its order among the effects. */
 void app_exec(struct app_call *c, const char *stmt, const char *fmt, ...);

@@ -254,10 +254,17 @@ app_on_disconnect(struct app_nsp *n, app_fn *fn)
 }
 
 void
+app_on_presence(struct app_nsp *n, app_fn *fn)
+{
+    add_nameless(n, &n->on_presence, "app_on_presence", fn);
+}
+
+void
 app_on_later(struct app_nsp *n, const char *name, app_fn *fn)
 {
     const char *why = fn == NULL                         ? "no function"
                       : name == NULL || !*name           ? "no name"
+                      : *name == '#'                     ? "a name can't begin with #"
                       : is_registered(n->on_later, name) ? "registered twice"
                                                          : NULL;
     if (why)

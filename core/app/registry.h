@@ -25,7 +25,7 @@ struct app_nsp {
     bool is_pattern;
     regex_t pattern; /* valid if is_pattern */
     struct app_handler *use, *use_packet, *on_connect, *on_event, *on_disconnect,
-        *on_later, *on_server_event;
+        *on_later, *on_server_event, *on_presence;
 };
 
 struct app_sql_text {

@@ -73,8 +73,11 @@ struct cfg {
         json_depth_max;
     int64_t empty_session_ms; /* how long a session may live without a namespace */
     int64_t handshakes_per_s; /* per address; 0 = unlimited */
-    char *file;               /* that was loaded; "" = none */
-    char *hash;               /* of its text, hex: recorded by each process */
+    int64_t expiry_lead_ms;   /* 0 = not announced */
+    char *expiry_event;
+    int64_t presence_linger_ms, presence_keep_ms, outbox_keep_ms, n_outbox_max;
+    char *file; /* that was loaded; "" = none */
+    char *hash; /* of its text, hex: recorded by each process */
 };
 
 /* Defaults (design.md section 9). */

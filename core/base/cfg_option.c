@@ -176,6 +176,20 @@ const struct cfg_option CFG_OPTIONS[] = {
      "the most events of one socket that wait for the web hook; beyond, its events are "
      "dropped"},
 
+    {"expiry_lead", CFG_T_TIME, AT(expiry_lead_ms), "60s", 0, 24 * H, OFF,
+     "how long before a socket expires its client is told; off: it is not"},
+    {"expiry_event", CFG_T_TEXT, AT(expiry_event), "expiring", 0, 0, NULL,
+     "the event that tells it, with the time that is left in ms"},
+    {"presence_linger", CFG_T_TIME, AT(presence_linger_ms), "0", 0, H, NULL,
+     "how long a user without sockets still counts as present, as far as others are "
+     "told"},
+    {"presence_keep", CFG_T_TIME, AT(presence_keep_ms), "720h", 0, 87600 * H, NULL,
+     "how long it is remembered when a user was there last"},
+    {"max_outbox", CFG_T_COUNT, AT(n_outbox_max), "1000", 1, 1000000, NULL,
+     "the most events that wait in the outbox for one user; a further one is refused"},
+    {"outbox_keep", CFG_T_TIME, AT(outbox_keep_ms), "24h", 0, 87600 * H, NULL,
+     "how long the outbox remembers what was acknowledged or has expired"},
+
     {"max_nsp", CFG_T_COUNT, AT(n_nsp_max), "1000", 1, 1000000, NULL,
      "the most namespaces of one connection; a further one is refused as unknown"},
     {"max_rooms", CFG_T_COUNT, AT(n_rooms_max), "10000", 1, 100000000, NULL,

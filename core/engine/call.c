@@ -265,6 +265,23 @@ call_server_event(struct work *w, const struct nsp *nsp, const struct call_event
     call_fini(&c);
 }
 
+void
+call_presence(struct work *w, const char *nsp_name, const char *user, bool is_online)
+{
+    const struct app_nsp *nsp = app_registry_find(&w->e->app, str_of(nsp_name));
+    for (const struct app_handler *h = nsp ? nsp->on_presence : NULL; h != NULL;
+         h = h->next) {
+        struct app_call c;
+        call_init(&c, w, NULL, CALL_PRESENCE);
+        c.nsp_name = nsp_name;
+        c.user = call_lend_str(&c, str_of(user));
+        c.has_user = true;
+        c.is_online = is_online;
+        run(&c, h->fn, "presence");
+        call_fini(&c);
+    }
+}
+
 enum call_verdict
 call_request(struct work *w, app_fn *fn, struct str handshake_json, struct str remote,
              char **message)
@@ -378,6 +395,12 @@ app_user(struct app_call *c)
         c->user = call_lend_str(c, s.user);
     c->has_user = true;
     return c->user;
+}
+
+bool
+app_is_online(struct app_call *c)
+{
+    return c->is_online;
 }
 
 const json_t *

@@ -20,6 +20,7 @@ enum call_kind {
     CALL_MIDDLEWARE,
     CALL_LATER,
     CALL_SERVER_EVENT, /* of another process; no socket */
+    CALL_PRESENCE,     /* of a user; no socket */
     CALL_REQUEST       /* app_on_request: nothing but what the request says */
 };
 
@@ -84,7 +85,7 @@ struct app_call {
     json_t **arg_json;
     json_t *auth, *data, *handshake;
     char *user, *remote;
-    bool has_user;
+    bool has_user, is_online;
     size_t n_small;
     alignas(max_align_t) char small[CALL_SMALL_BYTES]; /* the first loans */
 };

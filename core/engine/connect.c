@@ -12,6 +12,7 @@
 
 #include "core/base/rnd.h"
 #include "core/engine/incoming.h"
+#include "core/engine/user.h"
 #include "core/engine/work.h"
 #include "core/sio/json.h"
 
@@ -126,6 +127,8 @@ connect_accept(struct work *w, struct work_socket *k)
     k->socket_id = STORE_NEW_SOCKET(w->n_new++);
     if (k->has_user)
         store_unit_socket_user(u, k->socket_id, str_of(k->user));
+    if (k->has_expiry)
+        user_apply_expiry(w, k);
     struct store_target self = {.nsp = s.nsp, .to = STORE_TO_SOCKET, .id = k->socket_id};
     for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
         if (r->is_in)

@@ -80,6 +80,7 @@ struct engine {
     struct later wake; /* claim jobs */
     size_t n_strays;   /* claimed, not done */
     bool has_more_strays;
+    struct timer stray_timer; /* one will be due that nobody owns yet */
     struct due server_events; /* of other processes, their handlers are still to run */
     struct later server_events_later;
     struct timer sweep_timer, forget_timer;

@@ -13,10 +13,13 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/engine/incoming.h"
+#include "core/engine/user.h"
 #include "core/engine/work.h"
 
 #define RETRY_MS 1000
 #define CLAIM_MAX 100
+#define LOOK_AHEAD_MS                                                                    \
+    2000 /* more than lies between two looks: SQL makes jobs for later */
 
 struct job {
     struct engine *e;
@@ -189,6 +192,15 @@ run_hook_expire(struct work *w, const json_t *args)
 }
 
 static enum rc
+run_expiry(struct job *job, struct work *w)
+{
+    struct work_socket *k;
+    bool is_open;
+    enum rc rc = load_socket(w, job->j.socket_id, &k, &is_open);
+    return rc == RC_OK && k != NULL ? user_run_expiry(w, k) : rc;
+}
+
+static enum rc
 run_later(struct job *job, struct work *w, const json_t *args)
 {
     struct work_socket *k;
@@ -239,6 +251,10 @@ on_timer(struct timer *t)
             rc = run_refuse(&w, args);
         else if (strcmp(job->j.name, STORE_JOB_HOOK_EXPIRE) == 0)
             rc = run_hook_expire(&w, args);
+        else if (strcmp(job->j.name, USER_JOB_EXPIRY) == 0)
+            rc = run_expiry(job, &w);
+        else if (strcmp(job->j.name, USER_JOB_PRESENCE) == 0)
+            rc = user_run_presence(&w, args, job->is_bare);
         else
             rc = run_later(job, &w, args);
     }
@@ -290,28 +306,40 @@ on_claimed(void *arg, const struct store_result *r)
         e->n_strays++;
     }
     e->has_more_strays = r->has_more;
+    job_wake(e); /* when is the next one due? */
 }
 
 static void
 on_wake(struct later *l)
 {
     struct engine *e = (struct engine *)((char *)l - offsetof(struct engine, wake));
-    bool is_due = false;
-    int64_t now_ms = clock_now_ms();
+    int64_t now_ms = clock_now_ms(), due_ms = INT64_MAX;
     if (e->n_strays >= CLAIM_MAX) {
         e->has_more_strays = true;
         return;
     }
-    if (store_read_has_stray_jobs(e->store, now_ms, &is_due) != RC_OK || !is_due)
+    if (store_read_stray_job(e->store, now_ms + LOOK_AHEAD_MS, &due_ms) != RC_OK)
         return;
+    if (due_ms > now_ms) {
+        if (due_ms != INT64_MAX)
+            timers_arm(&e->timers, &e->stray_timer, due_ms);
+        return;
+    }
     struct store_unit *u = store_unit_create();
     store_unit_jobs_claim(u, now_ms, CLAIM_MAX);
     engine_submit(e, u, on_claimed, e);
 }
 
+static void
+on_stray_timer(struct timer *t)
+{
+    job_wake((struct engine *)((char *)t - offsetof(struct engine, stray_timer)));
+}
+
 void
 job_wake(struct engine *e)
 {
+    e->stray_timer.fn = on_stray_timer;
     engine_later(e, &e->wake, on_wake);
 }
 

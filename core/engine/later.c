@@ -4,7 +4,8 @@
  *     n  the namespace              s  the application's state
  *     e  the event, if kept: {name, args, attachments}, raw JSON as text and base64
  *     a  the open ack's id          c  a connection that middleware holds:
- *                                      {session, sio_id, auth, use, data?, user?, rooms?}
+ *                                      {session, sio_id, auth, use, data?, user?,
+ * expires?, rooms?}
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,6 +26,10 @@ later_wrap_connection(const struct work *w, const struct work_socket *k, size_t 
         json_object_set(o, "data", k->data);
     if (k->has_user)
         json_object_set_new(o, "user", k->user ? json_string(k->user) : json_null());
+    if (k->has_expiry)
+        json_object_set_new(
+            o, "expires",
+            json_pack("[I,b]", (json_int_t)k->expires_ms, (int)k->is_expiry_close));
     json_t *rooms = json_array();
     for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
         if (r->is_in)
@@ -120,6 +125,12 @@ later_unwrap_connection(struct work *w, const char *nsp_name, const json_t *o)
     if (user != NULL) {
         k->user = json_is_string(user) ? xstrdup(json_string_value(user)) : NULL;
         k->has_user = true;
+    }
+    const json_t *expires = json_object_get(o, "expires");
+    if (expires != NULL) {
+        k->has_expiry = true;
+        k->expires_ms = json_integer_value(json_array_get(expires, 0));
+        k->is_expiry_close = json_is_true(json_array_get(expires, 1));
     }
     work_rooms_note(k, json_object_get(o, "rooms"));
     return k;

@@ -36,9 +36,11 @@ struct work_socket {
     const struct app_nsp *app;
     bool is_gone;   /* this unit ends it */
     int64_t n_asks; /* own effects: questions to it */
-    bool has_data, has_user;
+    bool has_data, has_user, has_expiry;
     json_t *data; /* own effects, owned */
     char *user;
+    int64_t expires_ms; /* -1: never */
+    bool is_expiry_close;
     struct work_room *rooms;
     struct recovery *recovery; /* owned; NULL: a new socket, or one that is there */
     struct store_group
@@ -185,6 +187,9 @@ enum call_verdict call_middleware(struct work *w, struct work_socket *k, app_fn 
                                   size_t number, char **message, char **data_json);
 void
 call_server_event(struct work *w, const struct nsp *nsp, const struct call_event *ev);
+/* Runs the presence handlers of a namespace. */
+void
+call_presence(struct work *w, const char *nsp_name, const char *user, bool is_online);
 /* Runs one handler of app_on_request; refusal leaves its text (owned by the caller). */
 enum call_verdict call_request(struct work *w, app_fn *fn, struct str handshake_json,
                                struct str remote, char **message);

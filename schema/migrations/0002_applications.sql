@@ -152,3 +152,66 @@ CREATE TRIGGER t_audit_bounded AFTER INSERT ON t_audit
 BEGIN
     DELETE FROM t_audit WHERE audit_id <= new.audit_id - 10000;
 END;
+-- ------------------------------------------------------------------------------------------- users (docs/users.md)
+
+CREATE TABLE t_user_limit (                     -- options of the newest process, for the views
+    limit_id       INTEGER PRIMARY KEY CHECK (limit_id = 1), -- a single row
+    expiry_lead_ms INTEGER NOT NULL DEFAULT 60000, -- expiry_lead
+    linger_ms      INTEGER NOT NULL DEFAULT 0,  -- presence_linger
+    n_outbox_max   INTEGER NOT NULL DEFAULT 1000 -- max_outbox
+) STRICT;
+INSERT INTO t_user_limit (limit_id) VALUES (1);
+
+CREATE TABLE t_expiry (                         -- sockets that end at a time
+    socket_id      INTEGER PRIMARY KEY REFERENCES t_socket ON DELETE CASCADE, -- which
+    expires_ms     INTEGER NOT NULL,            -- when
+    is_close       INTEGER NOT NULL DEFAULT 1 CHECK (is_close IN (0, 1)) -- 1: its whole connection ends
+) STRICT;
+-- t_socket_expiry, socket_expiry_insert: the job of a socket (an application names none with #)
+CREATE INDEX i_job_expiry ON t_job (socket_id) WHERE name = '#expiry';
+
+CREATE TABLE t_presence (                       -- users that have, or had, sockets; kept by the trigger t_socket_presence
+    presence_id    INTEGER PRIMARY KEY AUTOINCREMENT, -- named by jobs
+    user           TEXT    NOT NULL,            -- who
+    nsp_id         INTEGER NOT NULL REFERENCES t_nsp ON DELETE CASCADE, -- where
+    n_sockets      INTEGER NOT NULL DEFAULT 0,  -- open ones
+    is_told        INTEGER NOT NULL DEFAULT 0 CHECK (is_told IN (0, 1)), -- what was told last: 1 has come, 0 has gone
+    since_ms       INTEGER NOT NULL,            -- when the first one came, or the last one went
+    UNIQUE (user, nsp_id)                       -- this index serves t_socket_presence
+) STRICT;
+-- presence_forget: who went long ago; the reference of a namespace that is forgotten
+CREATE INDEX i_presence_gone ON t_presence (since_ms) WHERE n_sockets = 0;
+CREATE INDEX i_presence_nsp ON t_presence (nsp_id);
+
+CREATE TABLE t_presence_room (                  -- who is told by an event when users come and go
+    nsp_id         INTEGER NOT NULL REFERENCES t_nsp ON DELETE CASCADE, -- in this namespace
+    room           TEXT    NOT NULL,            -- a room of it
+    PRIMARY KEY (nsp_id, room)                  -- serves presence_emit
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE t_outbox (                         -- events for users, until they are acknowledged
+    outbox_id      INTEGER PRIMARY KEY AUTOINCREMENT, -- the order
+    user           TEXT    NOT NULL,            -- for whom
+    nsp            TEXT    NOT NULL,            -- where; by name: a dynamic one may be forgotten meanwhile
+    body           TEXT    NOT NULL,            -- as in t_packet
+    attachments    BLOB,                        -- as in t_packet; NULL: none
+    made_ms        INTEGER NOT NULL,            -- when it was put in
+    expires_ms     INTEGER,                     -- not sent after this; NULL: it waits for ever
+    sent_ms        INTEGER,                     -- when it was sent last; NULL: not yet
+    acked_ms       INTEGER,                     -- when the first client has acknowledged it; NULL: none yet
+    answer         TEXT                         -- what that client said, a JSON array
+) STRICT;
+-- t_socket_outbox, outbox_insert: what waits for a user
+CREATE INDEX i_outbox_waiting ON t_outbox (user, nsp, outbox_id) WHERE acked_ms IS NULL;
+-- outbox_forget
+CREATE INDEX i_outbox_acked ON t_outbox (acked_ms) WHERE acked_ms IS NOT NULL;
+CREATE INDEX i_outbox_expires ON t_outbox (expires_ms) WHERE expires_ms IS NOT NULL AND acked_ms IS NULL;
+
+CREATE TABLE t_outbox_sent (                    -- the questions by which they were sent
+    seq            INTEGER NOT NULL,            -- the row of the log, which may be pruned before the answer comes
+    socket_id      INTEGER NOT NULL,            -- to whom: an answer of another socket means nothing
+    outbox_id      INTEGER NOT NULL REFERENCES t_outbox ON DELETE CASCADE, -- what
+    PRIMARY KEY (seq, socket_id)                -- serves outbox_ack
+) STRICT, WITHOUT ROWID;
+-- those of an entry
+CREATE INDEX i_outbox_sent ON t_outbox_sent (outbox_id);

@@ -98,7 +98,8 @@ SELECT process_id FROM t_process ORDER BY process_id;
 SELECT p.process_id FROM t_process p WHERE p.front = 'cgi'
     OR (p.address = 'mod_fcgid' AND EXISTS (SELECT 1 FROM t_lease l WHERE l.owner_id = p.process_id));
 
--- name: read_has_stray_jobs
--- in: now_ms; out: 0 or 1; one row. As jobs_claim.
-SELECT EXISTS (SELECT 1 FROM t_job j WHERE j.due_ms <= :now_ms AND (j.owner_id IS NULL
-    OR NOT EXISTS (SELECT 1 FROM t_process p WHERE p.process_id = j.owner_id AND p.is_dead = 0)));
+-- name: read_stray_job
+-- in: until_ms; out: when the first one is due; zero rows: none until then. As jobs_claim.
+SELECT j.due_ms FROM t_job j WHERE j.due_ms <= :until_ms AND (j.owner_id IS NULL
+    OR NOT EXISTS (SELECT 1 FROM t_process p WHERE p.process_id = j.owner_id AND p.is_dead = 0))
+ORDER BY j.due_ms LIMIT 1;

@@ -10,6 +10,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { root } from './lib/npm.mjs';
+import { columnsOf, sqlBlocks } from './lib/page.mjs';
 import { needsOwn, startServer } from './lib/server.mjs';
 import { call, connect, next } from './lib/official.mjs';
 import { until, within } from './lib/wait.mjs';
@@ -17,18 +18,7 @@ import { Polling } from './lib/wire.mjs';
 
 const page = fs.readFileSync(path.join(root, 'docs/admin.md'), 'utf8');
 
-// Blocks ```sql, each with the ```text block that follows it, if one does before the next heading or ```sql.
-const blocks = [];
-{
-  const fences = [...page.matchAll(/^```(\w+)\n([^]*?)^```$/gm)];
-  fences.forEach((fence, i) => {
-    if (fence[1] !== 'sql') return;
-    const output = fences[i + 1];
-    const isIts = output?.[1] === 'text' && !/^#/m.test(page.slice(fence.index + fence[0].length, output.index));
-    blocks.push({ sql: fence[2].trim(), output: isIts ? output[2].trimEnd() : undefined });
-  });
-}
-const columnsOf = (output) => output.split('\n')[0].trim().split(/\s{2,}/);
+const blocks = sqlBlocks('admin.md');
 const find = (part) => {
   const block = blocks.find(({ sql }) => sql.includes(part));
   assert.ok(block, `docs/admin.md has no statement with ${part}`);
@@ -83,7 +73,7 @@ const live = (sql, id) => sql.replace(/'[A-Za-z0-9_-]{20}'/g, `'${id}'`);
 const rows = (part) => server.sql(find(part).sql);
 
 describe('docs/admin.md', { skip: needsOwn }, () => {
-  it('has a statement for each view, and its output', () => {
+  it('has a statement for each view that has no page of its own, and its output', () => {
     assert.ok(blocks.length >= 15, `${blocks.length} statements`);
     for (const { sql, output } of blocks) {
       if (/^SELECT/i.test(sql)) assert.ok(output, `the output of: ${sql}`);
@@ -96,6 +86,8 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
     const pages = fs.readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md'))
       .map((name) => fs.readFileSync(path.join(root, 'docs', name), 'utf8')).join('');
     for (const view of views) assert.match(pages, new RegExp(`\\b(FROM|JOIN|INTO|ON) ${view}\\b`), `a statement with ${view}`);
+    const all = fs.readdirSync(path.join(root, 'docs')).filter((file) => file.endsWith('.md')).flatMap(sqlBlocks);
+    for (const view of views) assert.ok(all.some(({ sql }) => new RegExp(`\\b(FROM|JOIN|INTO) ${view}\\b`).test(sql)), `a statement with ${view}`);
   });
 
   for (const { sql, output } of blocks.filter((block) => /^SELECT/i.test(block.sql))) {

@@ -406,23 +406,23 @@ test_answers_come_in_their_order(void **state)
 }
 
 static void
-test_stray_jobs_are_seen_when_due(void **state)
+test_stray_jobs_are_seen_before_they_are_due(void **state)
 {
     struct place *t = *state;
     struct fx_process o = {0};
     struct store_unit *u = store_unit_create();
-    bool has = true;
+    int64_t due_ms = 0;
     store_unit_job(u, 1, STR("mine"), 0, STR_NONE);
     (void)run(t, u);
-    assert_int_equal(store_read_has_stray_jobs(t->st, 100, &has), RC_OK);
-    assert_false(has);
+    assert_int_equal(store_read_stray_job(t->st, 100, &due_ms), RC_OK);
+    assert_true(due_ms == INT64_MAX);
     assert_int_equal(sqlite3_open(t->fx.file, &o.conn.db), SQLITE_OK);
     fx_exec(&o, "PRAGMA busy_timeout = 5000; INSERT INTO t_job (name, due_ms) VALUES "
                 "('stray', 50)");
-    assert_int_equal(store_read_has_stray_jobs(t->st, 49, &has), RC_OK);
-    assert_false(has);
-    assert_int_equal(store_read_has_stray_jobs(t->st, 50, &has), RC_OK);
-    assert_true(has);
+    assert_int_equal(store_read_stray_job(t->st, 49, &due_ms), RC_OK);
+    assert_true(due_ms == INT64_MAX);
+    assert_int_equal(store_read_stray_job(t->st, 500, &due_ms), RC_OK);
+    assert_int_equal(due_ms, 50);
     assert_int_equal(store_read_processes(t->st, on_id, t), RC_OK);
     assert_out(t, "1;");
     assert_int_equal(sqlite3_close(o.conn.db), SQLITE_OK);
@@ -444,7 +444,7 @@ main(void)
         T(test_log_is_read_in_slices),
         T(test_snapshot_does_not_see_later_commits),
         T(test_answers_come_in_their_order),
-        T(test_stray_jobs_are_seen_when_due),
+        T(test_stray_jobs_are_seen_before_they_are_due),
     };
     return cmocka_run_group_tests_name("store_read", tests, NULL, NULL);
 }

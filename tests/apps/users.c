@@ -1,0 +1,115 @@
+/*
+ * An application with users, for the tests of what docs/users.md says. Its namespaces are
+ * "/" and dynamic ones.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <siolite/app.h>
+
+#include <string.h>
+
+/* ---- who it is ---- */
+
+/* auth {user, expires, close}: as whom the socket comes, and for how many ms */
+static void
+use_user(struct app_call *c)
+{
+    const json_t *auth = app_auth(c), *expires = json_object_get(auth, "expires");
+    const char *user = json_string_value(json_object_get(auth, "user"));
+    if (user != NULL)
+        app_set_user(c, user);
+    if (json_is_integer(expires))
+        app_set_expiry(c, json_integer_value(expires),
+                       json_is_true(json_object_get(auth, "close")));
+}
+
+/* user(name or null, ack) */
+static void
+on_user(struct app_call *c)
+{
+    const char *user = NULL;
+    (void)app_arg_str(c, 0, &user, NULL);
+    app_set_user(c, user);
+    app_ack(c, "s", user);
+}
+
+/* join(room, ack) */
+static void
+on_join(struct app_call *c)
+{
+    const char *room;
+    if (app_arg_str(c, 0, &room, NULL))
+        app_join(app_sender(c), room);
+    app_ack(c, "");
+}
+
+/* tell(user, event, …args, ack): to all tabs of a user */
+static void
+on_tell(struct app_call *c)
+{
+    const char *user, *event;
+    if (app_arg_str(c, 0, &user, NULL) && app_arg_str(c, 1, &event, NULL))
+        app_emit(app_to_user(app_all(c), user), event, "A", (size_t)2);
+    app_ack(c, "");
+}
+
+static void
+on_presence(struct app_call *c)
+{
+    app_exec(c, "presence_add", "ssb", app_nsp_name(c), app_user(c), app_is_online(c));
+}
+
+/* ---- expiry, outbox ---- */
+
+/* expire(ms, close, ack) */
+static void
+on_expire(struct app_call *c)
+{
+    int64_t ms;
+    bool close;
+    if (app_arg_int(c, 0, &ms) && app_arg_bool(c, 1, &close))
+        app_set_expiry(c, ms, close);
+    app_ack(c, "");
+}
+
+/* put(user, expires_ms, event, …args, ack) */
+static void
+on_put(struct app_call *c)
+{
+    const char *user, *event;
+    int64_t ms;
+    if (app_arg_str(c, 0, &user, NULL) && app_arg_int(c, 1, &ms) &&
+        app_arg_str(c, 2, &event, NULL))
+        app_outbox(c, user, ms, event, "A", (size_t)3);
+    app_ack(c, "");
+}
+
+/* ---- registration ---- */
+
+static void
+serve(struct app *a, const char *name)
+{
+    struct app_nsp *n = app_nsp(a, name);
+    app_use(n, use_user);
+    app_on_event(n, "user", on_user);
+    app_on_event(n, "join", on_join);
+    app_on_event(n, "tell", on_tell);
+    app_on_event(n, "expire", on_expire);
+    app_on_event(n, "put", on_put);
+    app_on_presence(n, on_presence);
+}
+
+int
+app_load(struct app *a, int abi)
+{
+    if (abi != APP_ABI)
+        return APP_ABI;
+    app_schema(a, 1,
+               "CREATE TABLE seen (id INTEGER PRIMARY KEY, nsp TEXT, user TEXT, "
+               "is_online INTEGER)");
+    app_sql(a, "presence_add",
+            "INSERT INTO seen (nsp, user, is_online) VALUES (:1, :2, :3)");
+    serve(a, "/");
+    serve(a, "~^/dyn-[0-9]+$");
+    return 0;
+}
