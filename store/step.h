@@ -93,6 +93,8 @@ void store_step_note_more(struct store_unit *u);       /* result->has_more */
 /* Did the answer count that the last store_unit_answer() gave? */
 void store_step_note_answer(struct store_unit *u, bool has_counted);
 bool store_step_has_answered(const struct store_unit *u);
+/* Runs a statement that changes at most n rows; if so many, result->has_more. */
+MUST_CHECK enum rc store_step_slice(struct store_unit *u, sqlite3_stmt *stmt, size_t n);
 struct store_lease_result *store_step_lease(struct store_unit *u);
 __attribute__((format(printf, 2, 3))) void
 store_step_error(struct store_unit *u, const char *fmt, ...);
@@ -172,7 +174,8 @@ MUST_CHECK enum rc store_session_end(struct store_write *w, struct store_unit *u
 MUST_CHECK enum rc
 store_outbox_ack(struct store_write *w, int64_t seq, int64_t socket_id, struct str args);
 /* A slice of what nobody asks for any more. */
-MUST_CHECK enum rc store_user_forget(struct store_write *w, int64_t now_ms, size_t n);
+MUST_CHECK enum rc
+store_user_forget(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n);
 
 /* ---- job.c ---- */
 /* Owned by this process, and among the unit's jobs. */

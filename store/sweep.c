@@ -126,16 +126,6 @@ store_unit_bury(struct store_unit *u, int64_t process_id, struct str reason,
 
 /* ---- forget ---- */
 
-/* Runs a statement that changes at most `n` rows. */
-static enum rc
-run_slice(struct store_unit *u, sqlite3_stmt *q, size_t n)
-{
-    enum rc rc = conn_done(q);
-    if (rc == RC_OK && (size_t)sqlite3_changes(sqlite3_db_handle(q)) >= n)
-        store_step_note_more(u);
-    return rc;
-}
-
 static enum rc
 expire_sockets(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n)
 {
@@ -143,7 +133,7 @@ expire_sockets(struct store_write *w, struct store_unit *u, int64_t now_ms, size
     sqlite3_bind_int64(q, STORE_PARAM_socket_expire_limit_ms,
                        now_ms - (w->cfg ? w->cfg->recovery_ms : 0));
     sqlite3_bind_int64(q, STORE_PARAM_socket_expire_n, (int64_t)n);
-    return run_slice(u, q, n);
+    return store_step_slice(u, q, n);
 }
 
 static enum rc
@@ -182,7 +172,7 @@ postpone_sessions(struct store_write *w, struct store_unit *u, int64_t now_ms, s
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_forget_later);
     sqlite3_bind_int64(q, STORE_PARAM_forget_later_now_ms, now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_forget_later_n, (int64_t)n);
-    return run_slice(u, q, n);
+    return store_step_slice(u, q, n);
 }
 
 static enum rc
@@ -191,7 +181,7 @@ forget_sessions(struct store_write *w, struct store_unit *u, int64_t now_ms, siz
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_forget_sessions);
     sqlite3_bind_int64(q, STORE_PARAM_forget_sessions_now_ms, now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_forget_sessions_n, (int64_t)n);
-    return run_slice(u, q, n);
+    return store_step_slice(u, q, n);
 }
 
 static enum rc
@@ -199,7 +189,7 @@ forget_rooms(struct store_write *w, struct store_unit *u, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_room_forget);
     sqlite3_bind_int64(q, STORE_PARAM_room_forget_n, (int64_t)n);
-    return run_slice(u, q, n);
+    return store_step_slice(u, q, n);
 }
 
 /* Dynamic namespaces (cleanup_nsp). */
@@ -208,7 +198,7 @@ forget_nsps(struct store_write *w, struct store_unit *u, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_nsp_forget);
     sqlite3_bind_int64(q, STORE_PARAM_nsp_forget_n, (int64_t)n);
-    enum rc rc = run_slice(u, q, n);
+    enum rc rc = store_step_slice(u, q, n);
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(w->conn, STORE_STMT_nsp_postpone);
@@ -223,7 +213,7 @@ forget_dedup(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_dedup_forget);
     sqlite3_bind_int64(q, STORE_PARAM_dedup_forget_limit_ms, now_ms - DEDUP_MS);
     sqlite3_bind_int64(q, STORE_PARAM_dedup_forget_n, (int64_t)n);
-    return run_slice(u, q, n);
+    return store_step_slice(u, q, n);
 }
 
 /* Where to look this time: questions that wait for ever have no order of their own, and
@@ -294,7 +284,7 @@ run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
     if (rc == RC_OK)
         rc = expire_asks(w, s->now_ms, s->n);
     if (rc == RC_OK)
-        rc = store_user_forget(w, s->now_ms, s->n);
+        rc = store_user_forget(w, u, s->now_ms, s->n);
     return rc;
 }
 

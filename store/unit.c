@@ -332,6 +332,15 @@ store_step_change(struct store_write *w, sqlite3_stmt *stmt)
     return sqlite3_changes(w->conn->db) ? RC_OK : RC_CONFLICT;
 }
 
+enum rc
+store_step_slice(struct store_unit *u, sqlite3_stmt *stmt, size_t n)
+{
+    enum rc rc = conn_done(stmt);
+    if (rc == RC_OK && (size_t)sqlite3_changes(sqlite3_db_handle(stmt)) >= n)
+        store_step_note_more(u);
+    return rc;
+}
+
 void
 store_step_bind_blob(sqlite3_stmt *stmt, int index, struct str s)
 {

@@ -96,12 +96,12 @@ store_unit_presence(struct store_unit *u, int64_t presence_id, bool is_online)
 }
 
 static enum rc
-forget_presence(struct store_write *w, int64_t limit_ms, size_t n)
+forget_presence(struct store_write *w, struct store_unit *u, int64_t limit_ms, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_presence_forget);
     sqlite3_bind_int64(q, STORE_PARAM_presence_forget_limit_ms, limit_ms);
     sqlite3_bind_int64(q, STORE_PARAM_presence_forget_n, (int64_t)n);
-    return conn_done(q);
+    return store_step_slice(u, q, n);
 }
 
 /* ---- outbox ---- */
@@ -125,21 +125,21 @@ store_outbox_ack(struct store_write *w, int64_t seq, int64_t socket_id, struct s
 }
 
 static enum rc
-forget_outbox(struct store_write *w, int64_t limit_ms, size_t n)
+forget_outbox(struct store_write *w, struct store_unit *u, int64_t limit_ms, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_outbox_forget);
     sqlite3_bind_int64(q, STORE_PARAM_outbox_forget_limit_ms, limit_ms);
     sqlite3_bind_int64(q, STORE_PARAM_outbox_forget_n, (int64_t)n);
-    return conn_done(q);
+    return store_step_slice(u, q, n);
 }
 
 enum rc
-store_user_forget(struct store_write *w, int64_t now_ms, size_t n)
+store_user_forget(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n)
 {
     if (w->cfg == NULL)
         return RC_OK;
-    enum rc rc = forget_presence(w, now_ms - w->cfg->presence_keep_ms, n);
-    return rc == RC_OK ? forget_outbox(w, now_ms - w->cfg->outbox_keep_ms, n) : rc;
+    enum rc rc = forget_presence(w, u, now_ms - w->cfg->presence_keep_ms, n);
+    return rc == RC_OK ? forget_outbox(w, u, now_ms - w->cfg->outbox_keep_ms, n) : rc;
 }
 
 /* ---- expiry ---- */

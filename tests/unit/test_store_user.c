@@ -76,6 +76,14 @@ recover(struct place *t, int i)
 }
 
 static void
+forget(struct place *t, int64_t now_ms)
+{
+    struct store_unit *u = store_unit_create();
+    store_unit_forget(u, now_ms, 10);
+    assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
+}
+
+static void
 assert_refused(struct place *t, const char *sql, const char *expected)
 {
     char error[256];
@@ -192,10 +200,7 @@ test_presence_is_forgotten_in_time(void **state)
     set_user(t, 0, "ann");
     set_user(t, 1, "bob");
     set_user(t, 0, NULL);
-    fx_exec(&t->a, "BEGIN");
-    assert_int_equal(
-        store_user_forget(&t->a.w, FX_NOW_MS + t->fx.cfg.presence_keep_ms, 10), RC_OK);
-    fx_exec(&t->a, "COMMIT");
+    forget(t, FX_NOW_MS + t->fx.cfg.presence_keep_ms);
     FX_ASSERT_TEXT(&t->o, PRESENCE, "bob=1");
 }
 
@@ -321,14 +326,9 @@ test_outbox_expires(void **state)
     set_user(t, 0, "ann");
     FX_ASSERT_TEXT(&t->a, SENT, "1:b");
     ack(t, "b", 0);
-    fx_exec(&t->a, "BEGIN");
-    assert_int_equal(store_user_forget(&t->a.w, FX_NOW_MS, 10), RC_OK);
-    fx_exec(&t->a, "COMMIT");
+    forget(t, FX_NOW_MS);
     FX_ASSERT_TEXT(&t->o, STATES, "a=expired b=acked");
-    fx_exec(&t->a, "BEGIN");
-    assert_int_equal(store_user_forget(&t->a.w, FX_NOW_MS + t->fx.cfg.outbox_keep_ms, 10),
-                     RC_OK);
-    fx_exec(&t->a, "COMMIT");
+    forget(t, FX_NOW_MS + t->fx.cfg.outbox_keep_ms);
     FX_ASSERT_TEXT(&t->o, STATES, "");
 }
 

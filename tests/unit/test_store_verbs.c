@@ -32,6 +32,7 @@ set_up(void **state)
     store_unit_socket_user(u, t->s[2], STR("ann"));
     store_unit_socket_user(u, t->x, STR("ann"));
     (void)fx_run(&t->a, u);
+    fx_exec(&t->a, "DELETE FROM t_job"); /* that ann has come */
     *state = t;
     return 0;
 }
