@@ -279,6 +279,8 @@ install: all
 	install -m 755 $(B)/siolite-hook $(D)/bin/siolite-hook
 	$(if $(CTL_SRC),install -m 755 $(B)/siolite $(D)/bin/siolite)
 	for m in $(MAN); do install -D -m 644 $$m $(D)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
+	install -d $(D)/share/bash-completion/completions
+	$(B)/siolite completion >$(D)/share/bash-completion/completions/siolite
 	install -m 644 core/app/app.h $(D)/include/siolite/app.h
 	install -d $(D)/share/pkgconfig
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: siolite' 'Description: a Socket.IO server; headers of its applications' \
@@ -288,6 +290,7 @@ install: all
 uninstall:
 	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite-hook $(D)/bin/siolite
 	for m in $(MAN); do rm -f $(D)/share/man/man$${m##*.}/$${m##*/}; done
+	rm -f $(D)/share/bash-completion/completions/siolite
 	rm -rf $(D)/lib/siolite $(D)/include/siolite $(D)/share/siolite $(D)/share/pkgconfig/siolite.pc
 # For hosts without our libraries and without root: CGI and FastCGI as one static program, the others with their libraries.
 DIST := build/siolite-$(VERSION)-$(shell uname -s | tr A-Z a-z)-$(shell uname -m).tar.gz

@@ -318,6 +318,7 @@ struct store_value {
     int64_t i;
     double d;
     struct str s; /* text or blob; borrowed */
+    bool is_json; /* of a row of a view: the text is JSON, by the view's definition */
 };
 /* A statement named at load (store_app_add); it may fail: then its group is left out, or
  * the unit fails (RC_INVALID). */

@@ -45,8 +45,12 @@ static const struct store_view VIEWS[] = {
     {"room", NULL, true},
     {"traffic", NULL, true},
     {"backlog", NULL, true},
+    {"log", NULL, true},
+    {"nsp", NULL, true},
+    {"metric", NULL, true},
     {"hook", NULL, true},
     {"hook_total", NULL, true},
+    {"app_error", NULL, true},
 };
 
 const struct store_view *
@@ -100,12 +104,25 @@ struct reading {
     void *arg;
 };
 
+static bool
+is_json_column(struct str column)
+{
+    static const char *const NAMES[] = {"args", "data", "rooms", "except_rooms"};
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (str_eqz(column, NAMES[i]))
+            return true;
+    return false;
+}
+
 static void
 on_row(void *arg, const struct store_value *values, size_t n)
 {
     struct reading *r = arg;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         r->row[i].value = values[i];
+        r->row[i].value.is_json =
+            values[i].type == STORE_TEXT && is_json_column(r->row[i].name);
+    }
     r->fn(r->arg, r->row, n);
 }
 

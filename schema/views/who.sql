@@ -1,6 +1,6 @@
 -- siolite: who is there.
 --
---   SELECT … FROM process, session, socket, room, member, disconnect
+--   SELECT … FROM process, session, nsp, socket, room, member, disconnect
 --
 -- SPDX-License-Identifier: MIT
 
@@ -40,6 +40,14 @@ CREATE VIEW session AS
            CASE WHEN t.wall_offset_ms <> 0
                 THEN datetime((e.started_ms + t.wall_offset_ms) / 1000, 'unixepoch') END AS started -- UTC
     FROM t_session e JOIN t_lease l USING (session_id) CROSS JOIN t_meta t;
+
+-- The namespaces that are known: those of the application, and the dynamic ones that somebody is in, or was a moment ago.
+DROP VIEW IF EXISTS nsp;
+CREATE VIEW nsp AS
+    SELECT n.name AS nsp,                       -- its name
+           n.is_static,                         -- 1: the application names it
+           (SELECT count(*) FROM t_socket s WHERE s.nsp_id = n.nsp_id AND s.state = 0) AS n_sockets -- connected
+    FROM t_nsp n;
 
 -- Who is connected: one row a client and namespace.
 DROP VIEW IF EXISTS socket;

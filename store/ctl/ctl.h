@@ -83,15 +83,12 @@ MUST_CHECK int ctl_open(struct ctl *c, bool may_create,
 /* Commits a unit; returns 0, or an exit status after having said why. The store takes the
  * unit. */
 MUST_CHECK int ctl_run(struct ctl *c, struct store_unit *u, int64_t *last_seq);
-/* One verb: INSERT INTO its view. */
-MUST_CHECK int
-ctl_act(struct ctl *c, const char *verb, const struct store_field *fields, size_t n);
 /* Delivers what came, after having waited for it for at most `ms`; -1: without an end. */
 void ctl_wait(struct ctl *c, int ms);
 /* Rows of a public view; tries again while the database can't be read without waiting. */
 MUST_CHECK int ctl_read(struct ctl *c, const char *view, const struct store_field *filter,
                         size_t n, size_t limit, store_view_fn *fn, void *arg);
-extern const struct ctl_command ctl_init;
+extern const struct ctl_command ctl_init, ctl_restored;
 
 /* ---- program.c ---- */
 /* Where a program of this installation is: "siolite.fcgi", "siolite-ws" …; owned by the
@@ -106,5 +103,58 @@ extern const struct ctl_command ctl_conf;
 
 /* ---- doctor.c ---- */
 extern const struct ctl_command ctl_doctor;
+
+/* ---- verb.c: from options and words to the columns of a verb ---- */
+enum { CTL_FIELDS_MAX = 16 };
+struct ctl_verb {
+    const char *name; /* of the view */
+    struct store_field fields[CTL_FIELDS_MAX];
+    struct buf texts[CTL_FIELDS_MAX]; /* what values point into, if they were made */
+    size_t n;
+};
+void ctl_verb_fini(struct ctl_verb *v);
+/* The value is borrowed; NULL adds nothing. */
+void ctl_verb_text(struct ctl_verb *v, const char *column, const char *value);
+void ctl_verb_number(struct ctl_verb *v, const char *column, int64_t value);
+/* The value of the option `option`, if it was given. */
+void ctl_verb_option(struct ctl_verb *v, const struct ctl *c, const char *option,
+                     const char *column);
+/* 1, if the flag was given. */
+void ctl_verb_flag(struct ctl_verb *v, const struct ctl *c, const char *option,
+                   const char *column);
+/* An option that may be repeated: once is `one`, several are a JSON array in `many`. */
+void ctl_verb_list(struct ctl_verb *v, const struct ctl *c, const char *option,
+                   const char *one, const char *many);
+/* --room, --except, --user, --nsp */
+void ctl_verb_target(struct ctl_verb *v, const struct ctl *c);
+/* args: the words from the given one on, as JSON or with --text as they are; and
+ * --attachment FILE. CTL_USAGE, CTL_FAILED: said why. */
+MUST_CHECK int ctl_verb_args(struct ctl_verb *v, const struct ctl *c, size_t from);
+/* INSERT INTO the view; *last_seq (may be NULL): the newest row of the log that it made,
+ * 0: none. */
+MUST_CHECK int ctl_verb_run(struct ctl_verb *v, struct ctl *c, int64_t *last_seq);
+
+/* ---- print.c: rows, as a table or as JSON ---- */
+struct ctl_table {
+    const struct ctl *c;
+    struct buf cells; /* of all rows, each behind its length in `ends` */
+    size_t *ends, n_cells, cap_cells;
+    size_t n_columns; /* 0: nothing came yet */
+};
+/* A store_view_fn; `arg` is the table. With --json the row is printed at once. */
+void ctl_table_row(void *arg, const struct store_field *row, size_t n);
+/* Prints what was kept, under the names of the columns, and frees it. */
+void ctl_table_end(struct ctl_table *t);
+void ctl_print_json_row(FILE *out, const struct store_field *row, size_t n);
+/* A value as text; what a terminal would obey is written as \xHH. */
+void ctl_append_value(struct buf *b, const struct store_field *f);
+
+/* ---- the groups ---- */
+extern const struct ctl_command ctl_emit, ctl_answers, ctl_ack, ctl_server_emit;
+extern const struct ctl_command ctl_join, ctl_leave, ctl_kick, ctl_socket_data,
+    ctl_socket_user;
+extern const struct ctl_command ctl_sockets, ctl_rooms, ctl_members, ctl_nsps, ctl_show;
+extern const struct ctl_command ctl_tail;
+extern const struct ctl_command ctl_completion;
 
 #endif

@@ -96,14 +96,6 @@ ctl_run(struct ctl *c, struct store_unit *u, int64_t *last_seq)
 }
 
 int
-ctl_act(struct ctl *c, const char *verb, const struct store_field *fields, size_t n)
-{
-    struct store_unit *u = store_unit_create();
-    store_unit_action(u, verb, fields, n);
-    return ctl_run(c, u, NULL);
-}
-
-int
 ctl_read(struct ctl *c, const char *view, const struct store_field *filter, size_t n,
          size_t limit, store_view_fn *fn, void *arg)
 {
@@ -154,4 +146,29 @@ const struct ctl_command ctl_init = {
     .words = "",
     .help = "Makes the database, or brings one of an older siolite up to date",
     .run = run_init,
+};
+
+/* ---- restored ---- */
+
+static int
+run_restored(struct ctl *c)
+{
+    int status = ctl_open(c, false, NULL, NULL);
+    if (status != 0)
+        return status;
+    enum rc rc = store_restored(c->st);
+    if (rc != RC_OK)
+        return ctl_fail(c, "%s: %s", c->cfg.database, rc_text(rc));
+    if (c->is_json)
+        printf("{\"epoch\":%lld}\n", (long long)store_epoch(c->st));
+    else
+        printf("%s: epoch %lld\n", c->cfg.database, (long long)store_epoch(c->st));
+    return 0;
+}
+
+const struct ctl_command ctl_restored = {
+    .name = "restored",
+    .words = "",
+    .help = "To be run once after a backup was put back, before the servers are started",
+    .run = run_restored,
 };

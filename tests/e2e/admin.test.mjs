@@ -103,7 +103,7 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
   }
 
   it('has every column of the views', async () => {
-    for (const view of ['process', 'session', 'socket', 'disconnect', 'room', 'member', 'traffic', 'backlog', 'emit', 'ask', 'answer', 'ack']) {
+    for (const view of ['process', 'session', 'socket', 'disconnect', 'room', 'member', 'nsp', 'log', 'traffic', 'backlog', 'emit', 'ask', 'answer', 'ack']) {
       for (const { name } of await server.sql(`SELECT name FROM pragma_table_info('${view}')`)) {
         assert.ok(new RegExp(`\\b${name}\\b`).test(page), `${view}.${name}`);
       }

@@ -379,12 +379,12 @@ test_ask_is_answered_once_by_each(void **state)
     FX_ASSERT_TEXT(&t->o, "SELECT nsp || room || event || args || timeout_ms FROM ask",
                    "/Rvote[\"?\"]5000");
     FX_ASSERT_TEXT(&t->o, ANSWERS, "id0:0:0:,id1:0:0:");
-    assert_int_equal(answer(t, t->s[1], "[\"yes\"]").n_jobs, 0);
-    (void)answer(t, t->s[1], "[\"no\"]");       /* a second time */
-    (void)answer(t, t->s[2], "[\"stranger\"]"); /* who was not asked */
+    assert_int_equal(answer(t, t->s[1], "\"yes\"").n_jobs, 0);
+    (void)answer(t, t->s[1], "\"no\"");       /* a second time */
+    (void)answer(t, t->s[2], "\"stranger\""); /* who was not asked */
     FX_ASSERT_TEXT(&t->o, STATE, "open 1/2");
     FX_ASSERT_TEXT(&t->o, ANSWERS, "id0:0:0:,id1:1:1:[\"yes\"]");
-    o = answer(t, t->s[0], "[\"no\"]");
+    o = answer(t, t->s[0], "\"no\"");
     assert_int_equal(o.n_jobs, 1); /* the last one brings the job that ends it */
     assert_string_equal(o.jobs[0].name, "ask.end");
     FX_ASSERT_TEXT(&t->o, STATE, "done 2/2");
@@ -398,10 +398,10 @@ test_ask_that_times_out_keeps_what_came(void **state)
     struct store_unit *u = store_unit_create();
     fx_exec(&t->o, "INSERT INTO ask (name, room, event, timeout_ms) VALUES ('q', 'R', "
                    "'vote', 100)");
-    (void)answer(t, t->s[0], "[1]");
+    (void)answer(t, t->s[0], "1");
     t->a.w.now_ms = FX_NOW_MS + 100;
     FX_ASSERT_TEXT(&t->o, STATE, "open 1/2"); /* by the time of the log's newest row */
-    (void)answer(t, t->s[1], "[2]");          /* too late, though nobody ended it yet */
+    (void)answer(t, t->s[1], "2");            /* too late, though nobody ended it yet */
     fx_exec(&t->o, "INSERT INTO t_packet (kind, made_ms) VALUES (23, 1000100)");
     FX_ASSERT_TEXT(&t->o, STATE, "timeout 1/2");
     store_unit_jobs_claim(u, t->a.w.now_ms, 10);
