@@ -272,7 +272,7 @@ each_socket(sqlite3_stmt *q, store_socket_fn *fn, void *arg)
 
 enum rc
 store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq,
-                   store_socket_fn *fn, void *arg)
+                   store_session_socket_fn *fn, void *arg)
 {
     struct store_conn *c;
     sqlite3_stmt *q;
@@ -282,7 +282,16 @@ store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq,
     q = conn_stmt(c, STORE_STMT_read_sockets);
     sqlite3_bind_int64(q, STORE_PARAM_read_sockets_session_id, session_id);
     sqlite3_bind_int64(q, STORE_PARAM_read_sockets_above_seq, above_seq);
-    return each_socket(q, fn, arg);
+    while ((rc = conn_step(q)) == RC_OK) {
+        const struct store_session_socket s = {.socket_id = sqlite3_column_int64(q, 0),
+                                               .nsp_id = sqlite3_column_int64(q, 1),
+                                               .sio_id = conn_column(q, 2),
+                                               .since_seq = sqlite3_column_int64(q, 3),
+                                               .until_seq = sqlite3_column_int64(q, 4),
+                                               .state = sqlite3_column_int(q, 5)};
+        fn(arg, &s);
+    }
+    return end_rows(q, rc);
 }
 
 enum rc
@@ -341,7 +350,7 @@ store_read_recovery(struct store *st, struct str recovery_pid, struct store_reco
 }
 
 enum rc
-store_read_members(struct store *st, int64_t session_id, int64_t above_seq,
+store_read_members(struct store *st, int64_t socket_id, int64_t above_seq,
                    store_member_fn *fn, void *arg)
 {
     struct store_conn *c;
@@ -350,11 +359,11 @@ store_read_members(struct store *st, int64_t session_id, int64_t above_seq,
     if (rc != RC_OK)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_members);
-    sqlite3_bind_int64(q, STORE_PARAM_read_members_session_id, session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_read_members_socket_id, socket_id);
     sqlite3_bind_int64(q, STORE_PARAM_read_members_above_seq, above_seq);
     while ((rc = conn_step(q)) == RC_OK)
         fn(arg, sqlite3_column_int64(q, 0), sqlite3_column_int64(q, 1),
-           sqlite3_column_int64(q, 2), sqlite3_column_int64(q, 3));
+           sqlite3_column_int64(q, 2));
     return end_rows(q, rc);
 }
 

@@ -52,9 +52,18 @@ struct store_socket {
     bool is_recovered;
 };
 typedef void store_socket_fn(void *arg, const struct store_socket *s);
-/* The sockets of a session that are open, or ended above `above_seq`. */
-MUST_CHECK enum rc store_read_sockets(struct store *st, int64_t session_id,
-                                      int64_t above_seq, store_socket_fn *fn, void *arg);
+/* The sockets of a session that are open, or ended above `above_seq`; not all of what is
+ * known of them. */
+struct store_session_socket {
+    int64_t socket_id, nsp_id;
+    struct str sio_id;
+    int64_t since_seq, until_seq; /* as above, like state */
+    int state;
+};
+typedef void store_session_socket_fn(void *arg, const struct store_session_socket *s);
+MUST_CHECK enum rc
+store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq,
+                   store_session_socket_fn *fn, void *arg);
 MUST_CHECK enum rc
 store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out);
 struct store_recovery {
@@ -67,11 +76,12 @@ struct store_recovery {
 /* The socket that this recovery id belongs to, lost or open. */
 MUST_CHECK enum rc store_read_recovery(struct store *st, struct str recovery_pid,
                                        struct store_recovery *out);
-/* Memberships of all sockets of a session that are open, or ended above `above_seq`.
- * until_seq 0: still in. */
-typedef void store_member_fn(void *arg, int64_t socket_id, int64_t room_id,
-                             int64_t since_seq, int64_t until_seq);
-MUST_CHECK enum rc store_read_members(struct store *st, int64_t session_id,
+/* Memberships of a socket that are open, or ended above `above_seq`. until_seq 0: still
+ * in.
+ */
+typedef void
+store_member_fn(void *arg, int64_t room_id, int64_t since_seq, int64_t until_seq);
+MUST_CHECK enum rc store_read_members(struct store *st, int64_t socket_id,
                                       int64_t above_seq, store_member_fn *fn, void *arg);
 /* Names of the rooms that a socket is in, its own id not among them; sorted by bytes. */
 typedef void store_name_fn(void *arg, struct str name);

@@ -48,6 +48,7 @@ struct load {
     struct sub *s;
     int64_t cursor_seq, max_seq;
     bool is_replay;             /* only what a recovered socket is owed */
+    int64_t socket_id;          /* whose rooms are being read */
     struct interval *intervals; /* sockets: key STORE_TO_NSP; rooms: key STORE_TO_ROOM */
     size_t n, cap;
     struct due *out;
@@ -76,7 +77,7 @@ struct sockets_copy {
 };
 
 static void
-on_socket(void *arg, const struct store_socket *s)
+on_socket(void *arg, const struct store_session_socket *s)
 {
     struct sockets_copy *c = arg;
     add_interval(c->l, (struct interval){s->socket_id, store_key(STORE_TO_NSP, s->nsp_id),
@@ -93,15 +94,21 @@ on_socket(void *arg, const struct store_socket *s)
 }
 
 static void
-on_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq,
-          int64_t until_seq)
+on_member(void *arg, int64_t room_id, int64_t since_seq, int64_t until_seq)
 {
     struct load *l = arg;
-    add_interval(l, (struct interval){socket_id, store_key(STORE_TO_ROOM, room_id),
+    add_interval(l, (struct interval){l->socket_id, store_key(STORE_TO_ROOM, room_id),
                                       since_seq, until_seq});
-    struct sub_socket *k = sub_socket_find(l->s, socket_id);
+    struct sub_socket *k = sub_socket_find(l->s, l->socket_id);
     if (k != NULL && until_seq == 0)
         adapter_join(&l->e->adapter, k, room_id);
+}
+
+static enum rc
+load_members(struct load *l, int64_t socket_id)
+{
+    l->socket_id = socket_id;
+    return store_read_members(l->e->store, socket_id, l->cursor_seq, on_member, l);
 }
 
 static bool
@@ -253,8 +260,8 @@ session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_se
         c.open = k->next;
         free(k);
     }
-    if (rc == RC_OK)
-        rc = store_read_members(e->store, s->session_id, cursor_seq, on_member, &l);
+    for (size_t i = 0, n = l.n; i < n && rc == RC_OK; i++)
+        rc = load_members(&l, l.intervals[i].socket_id);
     if (rc == RC_OK)
         rc = catch_up(&l, max_seq);
     if (rc == RC_OK)
@@ -266,49 +273,29 @@ session_load(struct engine *e, struct sub *s, int64_t cursor_seq, int64_t max_se
 
 /* ---- replay ---- */
 
-struct replay {
-    struct load l;
-    int64_t socket_id;
-};
-
-static void
-on_replay_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq,
-                 int64_t until_seq)
-{
-    struct replay *r = arg;
-    if (socket_id == r->socket_id)
-        add_interval(&r->l,
-                     (struct interval){socket_id, store_key(STORE_TO_ROOM, room_id),
-                                       since_seq, until_seq});
-}
-
 enum rc
 session_replay(struct engine *e, const struct store_packet *connect, struct due *out)
 {
     struct sub nobody = {.session_id = -1};
-    struct replay r = {
-        .l = {.e = e,
-              .s = &nobody,
-              .cursor_seq = connect->arg_id,
-              .max_seq = connect->seq - 1,
-              .is_replay = true,
-              .out = out},
-        .socket_id = connect->socket_id,
-    };
-    add_interval(&r.l, (struct interval){connect->socket_id,
-                                         store_key(STORE_TO_NSP, connect->nsp_id), 0, 0});
+    struct load l = {.e = e,
+                     .s = &nobody,
+                     .cursor_seq = connect->arg_id,
+                     .max_seq = connect->seq - 1,
+                     .is_replay = true,
+                     .out = out};
+    add_interval(&l, (struct interval){connect->socket_id,
+                                       store_key(STORE_TO_NSP, connect->nsp_id), 0, 0});
     struct store_socket k;
     enum rc rc = store_read_socket(e->store, connect->socket_id, &k);
     if (rc == RC_OK && k.session_id != connect->to_id)
         rc = RC_NOTFOUND; /* recovered again meanwhile: never a partial replay */
     if (rc == RC_OK)
-        rc = store_read_members(e->store, connect->to_id, connect->arg_id,
-                                on_replay_member, &r);
+        rc = load_members(&l, connect->socket_id);
     if (rc == RC_OK)
-        rc = catch_up(&r.l, connect->seq - 1);
+        rc = catch_up(&l, connect->seq - 1);
     if (rc == RC_OK)
-        rc = r.l.rc;
-    free(r.l.intervals);
+        rc = l.rc;
+    free(l.intervals);
     return rc;
 }
 

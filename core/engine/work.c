@@ -250,20 +250,26 @@ work_send_session(struct work *w, const char *nsp_name, struct store_packet *p)
 }
 
 static void
-on_socket(void *arg, const struct store_socket *s)
+on_socket(void *arg, const struct store_session_socket *s)
 {
-    struct work *w = arg;
-    char *nsp = str_dup(s->nsp);
-    struct work_socket *k = work_socket_add(w, s->socket_id, nsp, s->sio_id);
+    struct work_socket *k = socket_create(arg, s->socket_id);
+    k->sio_id = str_dup(s->sio_id);
     k->nsp_id = s->nsp_id;
-    k->app = app_registry_find(&w->e->app, s->nsp);
-    free(nsp);
 }
 
 enum rc
 work_load_sockets(struct work *w)
 {
-    return store_read_sockets(w->e->store, w->session_id, INT64_MAX, on_socket, w);
+    enum rc rc = store_read_sockets(w->e->store, w->session_id, INT64_MAX, on_socket, w);
+    for (struct work_socket *k = w->sockets; k != NULL && rc == RC_OK; k = k->next) {
+        rc = engine_nsp_load(w->e, k->nsp_id);
+        if (rc != RC_OK) /* where somebody is in it can't be forgotten */
+            return rc == RC_NOTFOUND ? RC_IO : rc;
+        const struct nsp *nsp = engine_nsp(w->e, k->nsp_id);
+        k->nsp_name = str_dup(nsp->name);
+        k->app = nsp->app;
+    }
+    return rc;
 }
 
 void

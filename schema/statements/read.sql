@@ -34,11 +34,9 @@ SELECT handshake, remote FROM t_session WHERE session_id = :session_id;
 SELECT body, attachments FROM t_partial WHERE session_id = :session_id;
 
 -- name: read_sockets
--- in: session_id above_seq; out: as read_socket; in order of their ids
-SELECT s.socket_id, s.nsp_id, s.session_id, s.sio_id, n.name, s.user, s.data, s.auth, s.reason, s.since_seq, s.until_seq,
-    s.state, s.first_seq
-FROM t_socket s JOIN t_nsp n ON n.nsp_id = s.nsp_id
-WHERE s.session_id = :session_id AND (s.state = 0 OR s.until_seq > :above_seq) ORDER BY s.socket_id;
+-- in: session_id above_seq; out: socket_id nsp_id sio_id since_seq until_seq state; in order of their ids. Once a request
+SELECT socket_id, nsp_id, sio_id, since_seq, until_seq, state
+FROM t_socket WHERE session_id = :session_id AND (state = 0 OR until_seq > :above_seq) ORDER BY socket_id;
 
 -- name: read_socket
 -- in: socket_id; out: socket_id nsp_id session_id sio_id nsp user data auth reason since_seq until_seq state first_seq; at
@@ -56,11 +54,9 @@ FROM json_each(:ids) k CROSS JOIN t_socket s ON s.socket_id = k.value CROSS JOIN
 ORDER BY s.sio_id;
 
 -- name: read_members
--- in: session_id above_seq; out: socket_id room_id since_seq until_seq
-SELECT m.socket_id, m.room_id, m.since_seq, m.until_seq
-FROM t_socket s CROSS JOIN t_member m ON m.socket_id = s.socket_id
-WHERE s.session_id = :session_id AND (s.state = 0 OR s.until_seq > :above_seq)
-    AND (m.until_seq IS NULL OR m.until_seq > :above_seq);
+-- in: socket_id above_seq; out: room_id since_seq until_seq
+SELECT room_id, since_seq, until_seq FROM t_member
+WHERE socket_id = :socket_id AND (until_seq IS NULL OR until_seq > :above_seq);
 
 -- name: read_rooms
 -- in: socket_id; out: name; ordered by bytes

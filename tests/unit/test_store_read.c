@@ -116,11 +116,18 @@ on_socket(void *arg, const struct store_socket *s)
 }
 
 static void
-on_member(void *arg, int64_t socket_id, int64_t room_id, int64_t since_seq,
-          int64_t until_seq)
+on_session_socket(void *arg, const struct store_session_socket *s)
 {
     struct place *t = arg;
-    buf_append_f(&t->out, "%d in %d %d;", (int)socket_id, (int)room_id,
+    buf_append_f(&t->out, "%.*s %d %d %d;", STR_ARG(s->sio_id), (int)s->nsp_id, s->state,
+                 s->until_seq > 0);
+}
+
+static void
+on_member(void *arg, int64_t room_id, int64_t since_seq, int64_t until_seq)
+{
+    struct place *t = arg;
+    buf_append_f(&t->out, "in %d %d;", (int)room_id,
                  until_seq ? (int)(until_seq - since_seq) : 0);
 }
 
@@ -240,11 +247,12 @@ test_sockets_of_a_session_are_those_that_rows_may_concern(void **state)
     store_unit_socket_end(u, t->s[0], false, STR("x"), 1);
     ended = run(t, u).last_seq;
     before = ended - 1;
-    assert_int_equal(store_read_sockets(t->st, t->session, ended, on_socket, t), RC_OK);
-    assert_out(t, "ida /  [1] {\"a\":1}  0 0 0;idc /chat  [1] {\"a\":1}  0 0 0;");
-    assert_int_equal(store_read_sockets(t->st, t->session, before, on_socket, t), RC_OK);
-    assert_out(t, "idb /  [1] {\"a\":1} x 2 0 1;ida /  [1] {\"a\":1}  0 0 0;idc /chat  "
-                  "[1] {\"a\":1}  0 0 0;");
+    assert_int_equal(store_read_sockets(t->st, t->session, ended, on_session_socket, t),
+                     RC_OK);
+    assert_out(t, "ida 1 0 0;idc 2 0 0;");
+    assert_int_equal(store_read_sockets(t->st, t->session, before, on_session_socket, t),
+                     RC_OK);
+    assert_out(t, "idb 1 2 1;ida 1 0 0;idc 2 0 0;");
 }
 
 static void
@@ -263,7 +271,7 @@ test_strings_of_a_socket_last_until_the_next_read(void **state)
 }
 
 static void
-test_memberships_and_rooms_of_a_session(void **state)
+test_memberships_and_rooms_of_a_socket(void **state)
 {
     struct place *t = *state;
     struct store_unit *u = store_unit_create();
@@ -276,11 +284,12 @@ test_memberships_and_rooms_of_a_session(void **state)
     join(t, t->s[0], "Z");
     assert_int_equal(store_read_rooms(t->st, t->s[0], on_name, t), RC_OK);
     assert_out(t, "Z;a;");
-    assert_int_equal(store_read_members(t->st, t->session, left, on_member, t), RC_OK);
-    assert_out(t, "1 in 2 0;1 in 4 0;3 in 3 0;");
-    assert_int_equal(store_read_members(t->st, t->session, left - 1, on_member, t),
-                     RC_OK);
-    assert_out(t, "1 in 1 3;1 in 2 0;1 in 4 0;3 in 3 0;");
+    assert_int_equal(store_read_members(t->st, t->s[0], left, on_member, t), RC_OK);
+    assert_out(t, "in 2 0;in 4 0;");
+    assert_int_equal(store_read_members(t->st, t->s[0], left - 1, on_member, t), RC_OK);
+    assert_out(t, "in 1 3;in 2 0;in 4 0;");
+    assert_int_equal(store_read_members(t->st, t->s[2], left, on_member, t), RC_OK);
+    assert_out(t, "in 3 0;");
 }
 
 static void
@@ -438,7 +447,7 @@ main(void)
         T(test_due_sessions_come_in_order),
         T(test_sockets_of_a_session_are_those_that_rows_may_concern),
         T(test_strings_of_a_socket_last_until_the_next_read),
-        T(test_memberships_and_rooms_of_a_session),
+        T(test_memberships_and_rooms_of_a_socket),
         T(test_target_is_read_in_the_order_of_public_ids),
         T(test_namespaces_are_ensured_and_named),
         T(test_log_is_read_in_slices),
