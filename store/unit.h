@@ -337,6 +337,7 @@ struct store_field {
 void store_unit_action(struct store_unit *u, const char *view,
                        const struct store_field *fields, size_t n);
 /* Is there such a verb, and has it this column? */
+bool store_verb_exists(const char *verb);
 bool store_verb_has(const char *verb, const char *column);
 
 /* ---- what comes in, for the triggers of an application in SQL (store_app_has) ----

@@ -86,6 +86,13 @@ store_view_column(struct str *list, struct str *column)
 }
 
 bool
+store_verb_exists(const char *verb)
+{
+    const struct store_view *v = store_view_find(str_of(verb));
+    return v != NULL && v->verb != NULL;
+}
+
+bool
 store_verb_has(const char *verb, const char *column)
 {
     const struct store_view *v = store_view_find(str_of(verb));

@@ -560,6 +560,8 @@ cfg_check(const struct cfg *c, struct buf *err)
         buf_append_z(err, "cookie: has no name; allowed: such as io; Path=/; HttpOnly");
     else if (c->ping_interval_ms <= 0 || c->ping_timeout_ms <= 0)
         buf_append_z(err, "ping_timeout: is zero; allowed: a time");
+    else if (c->api_token[0] && c->api_token_file[0])
+        buf_append_z(err, "api_token: api_token_file is given too; allowed: one of them");
     else if (c->hook_url[0])
         check_hook(c, err);
     return err->len ? RC_INVALID : RC_OK;

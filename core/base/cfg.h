@@ -62,8 +62,9 @@ struct cfg {
     bool is_cleanup_nsp, is_serve_client;
     char *client_dir;    /* of the JavaScript client; "" = beside the program */
     char *metrics_token; /* SECRET; space-separated */
-    char *trusted_proxy; /* space-separated addresses */
-    char *extra_headers; /* "Name: value\r\n" lines from header(NAME)= */
+    char *api_token, *api_token_file; /* SECRET, space-separated; "" = not given */
+    char *trusted_proxy;              /* space-separated addresses */
+    char *extra_headers;              /* "Name: value\r\n" lines from header(NAME)= */
     char *hook_url, *hook_secret, *hook_secret_file; /* SECRET; "" = no hook, not given */
     unsigned hook_events;                            /* enum cfg_hook_event */
     int64_t hook_timeout_ms, hook_connect_wait_ms, hook_retry_ms;

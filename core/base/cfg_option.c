@@ -144,6 +144,11 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"metrics_token", CFG_T_TEXT, AT(metrics_token), "", 0, 0, NULL,
      "who sends it (Authorization: Bearer) may read metrics and health below the path; "
      "several are separated by spaces; empty: nobody"},
+    {"api_token", CFG_T_TEXT, AT(api_token), "", 0, 0, NULL,
+     "who sends it (Authorization: Bearer) may use the HTTP API below the path; 16 "
+     "characters or more; several are separated by spaces; empty: nobody"},
+    {"api_token_file", CFG_T_FILE, AT(api_token_file), "", 0, 0, NULL,
+     "a file with these tokens, instead of api_token"},
     {"trusted_proxy", CFG_T_TEXT, AT(trusted_proxy), "", 0, 0, NULL,
      "addresses, separated by spaces, whose X-Forwarded-For is believed"},
     {"header(NAME)", CFG_T_HEADER, AT(extra_headers), "", 0, 0, NULL,

@@ -93,6 +93,10 @@ add_args(struct fields *f, struct field *args, struct str value)
     const char *error;
     enum rc rc = binary_collect(&args->text, value, &attachments, &n_attachments, &error);
     set_text(args, STORE_TEXT);
+    if (rc == RC_OK && n_attachments > 0 && !store_verb_has(f->verb, "attachments")) {
+        rc = RC_INVALID;
+        error = "must not have binary data in it";
+    }
     if (rc == RC_OK && n_max > 0 && (int64_t)n_attachments > n_max) {
         rc = RC_INVALID; /* clients would take it for an attack */
         error = "has more binary data in it than max_attachments";

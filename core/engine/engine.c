@@ -11,6 +11,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/engine/api.h"
 #include "core/engine/hook_worker.h"
 #include "core/engine/internal.h"
 
@@ -293,6 +294,7 @@ on_store(uv_poll_t *p, int status, int events)
     (void)events;
     store_pump(e->store);
     hook_look(e);
+    api_woken(e);
 }
 
 /* ---- open ---- */
@@ -358,6 +360,8 @@ engine_open(struct engine **out, const struct engine_options *o, struct buf *err
     if (rc != RC_OK)
         goto fail_store;
     rc = load_app(e, e->cfg, &e->app, err);
+    if (rc == RC_OK)
+        rc = api_tokens_load(e, e->cfg, &e->api_tokens, err);
     if (rc != RC_OK)
         goto fail_app;
     adapter_init(&e->adapter, store_process_id(e->store), store_epoch(e->store), nsp_of,
@@ -416,7 +420,10 @@ engine_drain(struct engine *e, void (*on_drained)(void *arg), void *arg)
     struct engine_http *next;
     for (struct engine_http *h = e->https; h != NULL; h = next) {
         next = h->next;
-        poll_drain(h);
+        if (h->api != NULL)
+            api_drain(h);
+        else
+            poll_drain(h);
     }
     ws_drain(e);
 }
@@ -447,6 +454,7 @@ on_handle_closed(uv_handle_t *handle)
     adapter_fini(&e->adapter);
     app_registry_fini(&e->app);
     client_files_destroy(e->client);
+    free(e->api_tokens);
     throttle_fini(&e->handshakes);
     free(e);
 }

@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/base/rnd.h"
 #include "core/eio/payload.h"
+#include "core/engine/api.h"
 #include "core/engine/metrics.h"
 #include "core/engine/work.h"
 
@@ -40,6 +41,7 @@ http_free(struct engine_http *h)
     *h->at = h->next;
     if (h->next != NULL)
         h->next->at = h->at;
+    api_call_free(h->api);
     buf_fini(&h->body);
     free(h->headers);
     free(h->jsonp);
@@ -427,7 +429,7 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
         buf_append_z(&headers,
                      "X-XSS-Protection: 0\r\n"); /* its filter would refuse our answers */
     h->headers = str_dup(buf_str(&headers));
-    if (metrics_take(&h, r))
+    if (metrics_take(&h, r) || api_take(&h, r))
         goto out;
     enum rc rc = eio_query_decode(r->query, &scratch, params, &n_params);
     eio_request_decode(params, rc == RC_OK ? n_params : 0, &h->request);
@@ -464,7 +466,9 @@ out:
 void
 engine_http_body(struct engine_http *h, struct str body, bool is_too_big)
 {
-    if (h->is_health) {
+    if (h->api != NULL) {
+        api_body(h, body, is_too_big);
+    } else if (h->is_health) {
         metrics_health(h);
     } else if (h->is_handshake) { /* also while draining: the next request finds another
                                    * process
@@ -486,7 +490,10 @@ engine_http_gone(struct engine_http *h)
         http_free(h);
         return;
     case HTTP_PARKED:
-        poll_gone(h);
+        if (h->api != NULL)
+            api_gone(h);
+        else
+            poll_gone(h);
         return;
     case HTTP_BUSY:
     case HTTP_ANSWERING:

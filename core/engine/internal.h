@@ -67,6 +67,8 @@ struct engine {
     struct app app;
     unsigned n_loads;            /* of applications so far */
     struct client_files *client; /* NULL: not served */
+    char *api_tokens;            /* SECRET, owned; NULL: there is no HTTP API */
+    struct api_call *api_waits;  /* its requests that are parked */
     struct throttle handshakes;
     struct counts counts;
     struct adapter adapter;
@@ -198,6 +200,7 @@ struct engine_http {
     struct buf body;   /* kept only while the store can't be read */
     bool is_octets, is_form, is_too_big;
     bool is_handshake, is_health;
+    struct api_call *api;               /* owned; NULL: it is none to the HTTP API */
     bool is_unknown;                    /* http_close_session */
     struct engine_handshake *handshake; /* owned, until the session is made */
     char *jsonp;                        /* digits, owned; NULL: no */

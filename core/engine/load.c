@@ -8,7 +8,10 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <stdlib.h>
+
 #include "core/base/log.h"
+#include "core/engine/api.h"
 #include "core/engine/internal.h"
 
 static enum rc
@@ -91,8 +94,11 @@ engine_reload(struct engine *e, struct cfg *next, struct buf *err)
     struct cfg *cfg = e->cfg_own;
     struct app app;
     struct buf kept = {0};
+    char *api_tokens = NULL;
     app_registry_init(&app);
     enum rc rc = prepare(e, next, &app, err);
+    if (rc == RC_OK)
+        rc = api_tokens_load(e, next, &api_tokens, err);
     if (rc == RC_OK)
         rc = exchange_statements(e, &app, err);
     if (rc == RC_OK) {
@@ -108,11 +114,14 @@ engine_reload(struct engine *e, struct cfg *next, struct buf *err)
             buf_append_z(err, rc_text(rc));
         app_registry_fini(&app);
         cfg_fini(next);
+        free(api_tokens);
         return rc;
     }
     exchange_app(e, &app);
     if (!is_sql(cfg))
         store_app_leave(e->store);
+    free(e->api_tokens);
+    e->api_tokens = api_tokens;
     log_set_level((enum log_level)cfg->log_level);
     client_files_destroy(e->client);
     e->client = e->front == ENGINE_FCGI ? client_files_load(cfg) : NULL;

@@ -86,6 +86,8 @@ CREATE VIEW member AS
     SELECT n.name AS nsp,                       -- the namespace
            r.name AS room,                      -- the room
            s.sio_id AS socket,                  -- the socket
+           s.user,                              -- whom the application says it is, or NULL
+           s.data,                              -- socket.data, JSON
            m.since_seq                          -- row of the log by which it joined
     FROM t_member m JOIN t_room r USING (room_id) JOIN t_socket s USING (socket_id) JOIN t_nsp n ON n.nsp_id = r.nsp_id
     WHERE m.until_seq IS NULL;

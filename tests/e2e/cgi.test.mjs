@@ -11,6 +11,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { apiOf, refusal, TOKEN } from './lib/api.mjs';
 import { build } from './lib/npm.mjs';
 import { isListening, needsOwn, startServer } from './lib/server.mjs';
 import { call, client, connect, next } from './lib/official.mjs';
@@ -104,7 +105,7 @@ AddHandler cgi-script .cgi
 CGIPassAuth On
 RewriteEngine On
 RewriteBase /socket.io/
-RewriteRule ^$ siolite.cgi [L]
+RewriteRule ^(api/.*)?$ siolite.cgi [L]
 <Files "siolite.conf">
   Require all denied
 </Files>
@@ -136,7 +137,7 @@ before(async () => {
   // Whoever made it, all may write it; the files beside it get its mode.
   fs.writeFileSync(database, '');
   fs.chmodSync(database, 0o666);
-  server = await startServer({ app, set: { database, ping_interval: '10s', ping_timeout: '5s' } });
+  server = await startServer({ app, set: { database, ping_interval: '10s', ping_timeout: '5s', api_token: TOKEN } });
   server.db = database;
   const sites = {
     auto: install('auto', { ...server.settings, max_held: 2 }),
@@ -289,6 +290,28 @@ for (const name of ['lighttpd', 'apache']) {
       await until('the end to be known', async () => (await call(sockets[4], 'reason-of', id)) === 'client namespace disconnect');
       assert.equal(await call(sockets[2], 'sockets', { in: 'chat' }), sockets.length - 1);
       sockets.forEach((socket) => socket.close());
+    });
+
+    it('the HTTP API emits, and waits for an answer', async () => {
+      const api = apiOf(url('hold'));
+      const nsp = freshNsp();
+      const socket = await connect(server.sidecars[0], 'websocket', { nsp });
+      const asked = new Promise((resolve) => socket.once('well', (question, ack) => resolve(ack)));
+      const { asks: [question] } = await api.post('/ask', { nsp, event: 'well', args: [1], timeout_ms: 20_000 });
+      const ack = await within(5000, 'the question', asked);
+      const waiting = api('GET', `/ask/${question}?wait=20`);
+      await until('a process to hold it', async () =>
+        (await server.value("SELECT count(*) FROM process WHERE front = 'cgi'")) === 1);
+      ack('yes');
+      const answer = (await waiting).json;
+      assert.deepEqual([answer.state, answer.answers.map((a) => a.args)], ['done', [['yes']]]);
+      assert.equal(refusal(await apiOf(url(), { token: 'wrong' })('GET', '/socket'), 401).code, 'unauthorized');
+      assert.equal(refusal(await api('POST', '/emit', { nsp, event: 5 }), 400).field, 'emit.event');
+      const headers = { 'Idempotency-Key': name };
+      for (let i = 0; i < 2; i++) await api.post('/emit', { nsp, event: 'once' }, { headers });
+      await api.post('/emit', { nsp, event: 'end' });
+      for (const event of ['well', 'once', 'end']) await next(socket, event);
+      socket.close();
     });
 
     if (name === 'lighttpd') {
