@@ -149,12 +149,32 @@ void ctl_print_json_row(FILE *out, const struct store_field *row, size_t n);
 /* A value as text; what a terminal would obey is written as \xHH. */
 void ctl_append_value(struct buf *b, const struct store_field *f);
 
+/* ---- show.c ---- */
+/* The rows of a view whose columns are as the options of the same names say. */
+MUST_CHECK int ctl_show_by_options(struct ctl *c, const char *view);
+/* Adds the filter column = option, if it was given, as the n-th; returns the new n. */
+size_t
+ctl_filter(const struct ctl *c, const char *option, struct store_field *filter, size_t n);
+
+/* What ctl_verb_args() reads. */
+#define CTL_OPTION_TEXT                                                                  \
+    {                                                                                    \
+        "text", NULL, "Each ARG is text, and not JSON"                                   \
+    }
+#define CTL_OPTION_ATTACHMENT                                                            \
+    {                                                                                    \
+        "attachment", "FILE",                                                            \
+            "Binary data, behind the ARGs or where {\"_placeholder\":true,\"num\":0} "   \
+            "stands in "                                                                 \
+            "them; may be repeated"                                                      \
+    }
+
 /* ---- the groups ---- */
 extern const struct ctl_command ctl_emit, ctl_answers, ctl_ack, ctl_server_emit;
 extern const struct ctl_command ctl_join, ctl_leave, ctl_kick, ctl_socket_data,
     ctl_socket_user;
 extern const struct ctl_command ctl_sockets, ctl_rooms, ctl_members, ctl_nsps, ctl_show;
-extern const struct ctl_command ctl_tail;
+extern const struct ctl_command ctl_tail, ctl_users, ctl_outbox, ctl_app_check;
 extern const struct ctl_command ctl_completion;
 
 #endif

@@ -14,18 +14,6 @@
 
 enum { WORDS_MAX = 1000, TIMEOUT_MAX_MS = 86400000, LOOK_MS = 100 };
 
-#define OPTION_TEXT                                                                      \
-    {                                                                                    \
-        "text", NULL, "Each ARG is text, and not JSON"                                   \
-    }
-#define OPTION_ATTACHMENT                                                                \
-    {                                                                                    \
-        "attachment", "FILE",                                                            \
-            "Binary data, behind the ARGs or where {\"_placeholder\":true,\"num\":0} "   \
-            "stands in "                                                                 \
-            "them; may be repeated"                                                      \
-    }
-
 /* ---- a question and its answers ---- */
 
 struct question {
@@ -102,8 +90,8 @@ static const struct ctl_option EMIT_OPTIONS[] = {
     {"room", "ROOM", "To a room or a socket id, else to everybody; may be repeated"},
     {"user", "USER", "To all connections of this user"},
     {"except", "ROOM", "But not to those in this room, or with this id; may be repeated"},
-    OPTION_TEXT,
-    OPTION_ATTACHMENT,
+    CTL_OPTION_TEXT,
+    CTL_OPTION_ATTACHMENT,
     {"volatile", NULL, "Only to who can be reached right now"},
     {"plain", NULL, "Is not compressed"},
     {"ack", NULL, "Asks for answers, and prints the name of the question"},
@@ -251,7 +239,7 @@ const struct ctl_command ctl_ack = {
     .n_words_min = 1,
     .n_words_max = WORDS_MAX,
     .help = "Answers an event of a client that wants an ack",
-    .options = (const struct ctl_option[]){OPTION_TEXT, OPTION_ATTACHMENT, {0}},
+    .options = (const struct ctl_option[]){CTL_OPTION_TEXT, CTL_OPTION_ATTACHMENT, {0}},
     .run = run_ack,
 };
 
@@ -282,7 +270,7 @@ const struct ctl_command ctl_server_emit = {
     .n_words_max = WORDS_MAX,
     .help = "Emits an event to the handlers of all processes",
     .options = (const struct ctl_option[]){{"nsp", "NSP", "The namespace, else /"},
-                                           OPTION_TEXT,
+                                           CTL_OPTION_TEXT,
                                            {0}},
     .run = run_server_emit,
 };

@@ -13,10 +13,11 @@
 #include "store/ctl/ctl.h"
 
 static const struct ctl_command *const COMMANDS[] = {
-    &ctl_init,    &ctl_emit,     &ctl_answers,    &ctl_ack,         &ctl_server_emit,
-    &ctl_join,    &ctl_leave,    &ctl_kick,       &ctl_socket_data, &ctl_socket_user,
-    &ctl_sockets, &ctl_rooms,    &ctl_members,    &ctl_nsps,        &ctl_show,
-    &ctl_tail,    &ctl_restored, &ctl_completion, &ctl_conf,        &ctl_doctor,
+    &ctl_init,       &ctl_emit,     &ctl_answers, &ctl_ack,         &ctl_server_emit,
+    &ctl_join,       &ctl_leave,    &ctl_kick,    &ctl_socket_data, &ctl_socket_user,
+    &ctl_sockets,    &ctl_rooms,    &ctl_members, &ctl_nsps,        &ctl_show,
+    &ctl_tail,       &ctl_restored, &ctl_users,   &ctl_outbox,      &ctl_app_check,
+    &ctl_completion, &ctl_conf,     &ctl_doctor,
 };
 
 const struct ctl_option ctl_common_options[] = {

@@ -22,20 +22,19 @@ struct filter {
     size_t n;
 };
 
-static void
-add_filter(struct filter *f, struct str column, const char *value)
+static struct store_field
+text_field(struct str column, const char *value)
 {
-    f->fields[f->n++] = (struct store_field){
-        .name = column, .value = {.type = STORE_TEXT, .s = str_of(value)}};
+    return (struct store_field){.name = column,
+                                .value = {.type = STORE_TEXT, .s = str_of(value)}};
 }
 
-/* The columns that are options of the command by the same names. */
-static void
-add_options(struct filter *f, const struct ctl *c)
+size_t
+ctl_filter(const struct ctl *c, const char *option, struct store_field *filter, size_t n)
 {
-    for (const struct ctl_option *o = c->command->options; o && o->name; o++)
-        if (ctl_has(c, o->name) && strcmp(o->name, "limit") != 0)
-            add_filter(f, str_of(o->name), ctl_value(c, o->name));
+    if (ctl_has(c, option))
+        filter[n++] = text_field(str_of(option), ctl_value(c, option));
+    return n;
 }
 
 static int
@@ -49,18 +48,19 @@ show(struct ctl *c, const char *view, const struct filter *f, int64_t limit)
     return status;
 }
 
-static int
-show_by_options(struct ctl *c, const char *view)
+int
+ctl_show_by_options(struct ctl *c, const char *view)
 {
     struct filter f = {.n = 0};
-    add_options(&f, c);
+    for (const struct ctl_option *o = c->command->options; o && o->name; o++)
+        f.n = ctl_filter(c, o->name, f.fields, f.n);
     return show(c, view, &f, INT64_MAX);
 }
 
 static int
 run_sockets(struct ctl *c)
 {
-    return show_by_options(c, "socket");
+    return ctl_show_by_options(c, "socket");
 }
 
 const struct ctl_command ctl_sockets = {
@@ -76,7 +76,7 @@ const struct ctl_command ctl_sockets = {
 static int
 run_rooms(struct ctl *c)
 {
-    return show_by_options(c, "room");
+    return ctl_show_by_options(c, "room");
 }
 
 const struct ctl_command ctl_rooms = {
@@ -90,7 +90,7 @@ const struct ctl_command ctl_rooms = {
 static int
 run_members(struct ctl *c)
 {
-    return show_by_options(c, "member");
+    return ctl_show_by_options(c, "member");
 }
 
 const struct ctl_command ctl_members = {
@@ -110,7 +110,7 @@ const struct ctl_command ctl_members = {
 static int
 run_nsps(struct ctl *c)
 {
-    return show_by_options(c, "nsp");
+    return ctl_show_by_options(c, "nsp");
 }
 
 const struct ctl_command ctl_nsps = {
@@ -148,9 +148,9 @@ run_show(struct ctl *c)
             status = ctl_usage(c, "%s: must be COLUMN=VALUE", c->words[i]);
             continue;
         }
-        add_filter(&f, (struct str){c->words[i], (size_t)(equals - c->words[i])},
-                   equals + 1);
-        set_type(&f.fields[f.n - 1].value);
+        f.fields[f.n] = text_field(
+            (struct str){c->words[i], (size_t)(equals - c->words[i])}, equals + 1);
+        set_type(&f.fields[f.n++].value);
     }
     return status ? status : show(c, c->words[0], &f, limit);
 }

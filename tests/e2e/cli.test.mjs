@@ -199,6 +199,39 @@ describe('siolite', { skip: needsOwn }, () => {
     sockets.close();
   });
 
+  it('outbox keeps an event for a user, and shows who has not got it', async () => {
+    const sockets = await group(server, ['polling']);
+    const user = `user of ${sockets.nsp}`;
+    const of = (...args) => rows('outbox', '--user', user, ...args);
+    await ok('outbox', '--user', user, '--nsp', sockets.nsp, '--expires', '3600', 'invoice', '17');
+    assert.deepEqual((await of()).map((row) => [row.event, row.args, row.state]), [['invoice', [17], 'waiting']]);
+    const got = new Promise((resolve) => sockets[0].on('invoice', (number, answer) => { answer('seen'); resolve(number); }));
+    await ok('socket-user', sockets[0].id, user);
+    assert.equal(await within(5000, 'the invoice', got), 17);
+    await until('its ack', async () => (await of()).length === 0);
+    assert.deepEqual((await of('--all')).map((row) => [row.state, row.answer]), [['acked', ['seen']]]);
+    assert.deepEqual((await rows('users', '--user', user)).map((row) => [row.nsp, row.is_online, row.n_sockets]), [[sockets.nsp, 1, 1]]);
+    await refused(['outbox', 'invoice'], 2, /outbox\.user: must be text/);
+    await refused(['outbox', '--expires', '5'], 2, /--expires: goes with an EVENT only/);
+    await refused(['outbox', '--all', '--user', user, 'x'], 2, /--all: goes with a list only/);
+    sockets.close();
+  });
+
+  it('app-check finds what is wrong in an application in SQL', async (t) => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'siolite-cli-'));
+    t.after(() => fs.rmSync(folder, { recursive: true }));
+    const file = path.join(folder, 'app.sql');
+    const chat = path.join(root, 'docs/examples/chat.sql');
+    assert.equal(await ok('app-check', chat), `${chat}: ok\n`);
+    assert.deepEqual(JSON.parse(await ok('app-check', chat, '--json')), { file: chat, is_ok: true, errors: [] });
+    fs.writeFileSync(file, `CREATE TRIGGER a INSTEAD OF INSERT ON event BEGIN\n  INSERT INTO nowhere VALUES (1);\nEND;\n`);
+    await refused(['app-check', file], 1, /app\.sql:\d+: .*nowhere/);
+    const { code, stdout } = await cli('app-check', file, '--json');
+    assert.deepEqual([code, JSON.parse(stdout).is_ok, JSON.parse(stdout).errors.length], [1, false, 1]);
+    await refused(['app-check'], 2, /no FILE is given/);
+    await refused(['app-check', path.join(folder, 'none.sql')], 1, /none\.sql: No such file/);
+  });
+
   it('tail follows the log', async () => {
     const sockets = await group(server, ['websocket']);
     await ok('emit', '--nsp', sockets.nsp, 'before', '1');
