@@ -114,7 +114,8 @@ struct reading {
 static bool
 is_json_column(struct str column)
 {
-    static const char *const NAMES[] = {"args", "data", "rooms", "except_rooms", "answer"};
+    static const char *const NAMES[] = {"args", "data", "rooms", "except_rooms",
+                                        "answer"};
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
         if (str_eqz(column, NAMES[i]))
             return true;
