@@ -262,6 +262,9 @@ set_files(const struct ctl *c, struct conf_values *v)
             set_path_take(c, v, "fcgi_program", ctl_program("siolite.fcgi", &is_there));
     if (status == 0)
         status = set_path_take(c, v, "ws_program", ctl_program("siolite-ws", &is_there));
+    if (status == 0)
+        status =
+            set_path_take(c, v, "hook_program", ctl_program("siolite-hook", &is_there));
     return status;
 }
 
@@ -307,6 +310,7 @@ set_values(const struct ctl *c, struct conf_values *v, const char *kind)
     conf_set_flag(v, "fcgi_and_ws", cfg->is_polling && cfg->is_websocket);
     conf_set_flag(v, "both", cfg->is_polling && is_ws);
     conf_set_flag(v, "fcgid", is_fcgid);
+    conf_set_flag(v, "hook", cfg->hook_url[0] != 0);
     conf_set(v, "program", is_fcgid ? STR("siolite.fcgi") : STR("siolite.cgi"));
     set_limits(c, v);
     if ((status = set_url(c, v)) != 0 ||

@@ -233,6 +233,10 @@ check_running(struct doctor *d, const struct fronts *all)
                    "start siolite-ws (`siolite conf systemd`), or set transports = "
                    "polling",
                    "no siolite-ws runs: clients stay on polling");
+    if (cfg->hook_url[0] && count(all, "hook") == 0)
+        doctor_say(d, DOCTOR_WARN, "host.running",
+                   "start siolite-hook (`siolite conf systemd`)",
+                   "no siolite-hook runs: what clients do waits in the database");
 }
 
 static void

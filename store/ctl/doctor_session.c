@@ -28,7 +28,7 @@ doctor_describe(struct buf *b, const struct doctor_reply *r)
         return;
     }
     buf_append_f(b, "status %ld", r->status);
-    if (body.len == 0)
+    if (body.len == 0 || body.p[0] == '<') /* a page says no more than its status */
         return;
     buf_append_z(b, ", ");
     buf_append_str(b, str_slice(body, 0, TEXT_MAX));

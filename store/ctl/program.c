@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,17 +37,30 @@ ctl_absolute(const char *path)
     return buf_take(&b, NULL);
 }
 
-/* Beside this program in a build, or as `make install` puts them. */
+/* The folder of this program, with a slash at its end. In the tarball it is started by a
+ * loader, and a script, which is what has the name. */
+static void
+find_self(char self[PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", self, PATH_MAX - 1);
+    char *slash;
+    self[n > 0 ? n : 0] = 0;
+    slash = strrchr(self, '/');
+    if (slash && strncmp(slash, "/ld-linux", strlen("/ld-linux")) == 0 &&
+        realpath(program_invocation_name, self))
+        slash = strrchr(self, '/');
+    if (slash)
+        slash[1] = 0;
+}
+
+/* Beside this program in a build, or as `make install` and `make dist` put them. */
 char *
 ctl_program(const char *name, bool *is_there)
 {
-    static const char *const folders[] = {"", "../lib/siolite/", "../bin/"};
-    char self[PATH_MAX], *found = NULL, *slash;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = 0;
-    slash = strrchr(self, '/');
-    if (slash)
-        slash[1] = 0;
+    static const char *const folders[] = {"", "../lib/siolite/", "../bin/",
+                                          "../socket.io/"};
+    char self[PATH_MAX], *found = NULL;
+    find_self(self);
     *is_there = false;
     for (size_t i = 0; i < sizeof folders / sizeof *folders && !*is_there; i++) {
         struct buf b = {0};

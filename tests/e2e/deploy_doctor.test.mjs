@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { apache, Installation, isRoot, lighttpd, nginx, run } from './lib/deploy.mjs';
+import { root } from './lib/npm.mjs';
 import { freePorts, needsOwn } from './lib/server.mjs';
 
 const NOBODY = 65534;
@@ -179,6 +180,8 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
     abort: [[/gzip off;/, 'gzip off; fastcgi_ignore_client_abort on;']],
     down: [[/fastcgi_pass [^;]*;/, 'fastcgi_pass 127.0.0.1:1;']],
     away: [[/location \^~ \/socket\.io\//, 'location ^~ /elsewhere/']],
+    sample: [[/ {2}error_page 418[^]*?\n {2}}\n/, ''], [/client_max_body_size \d+m;/, 'client_max_body_size 100k;'],
+      [/fastcgi_pass [^;]*;/, () => `fastcgi_pass 127.0.0.1:${port.usual};`]],
     moved: [[/location \^~ \/socket\.io\/ \{/, 'location ^~ /socket.io/ { return 301 https://www.example.org$request_uri; }\nlocation ^~ /old/ {']],
   };
 
@@ -192,14 +195,14 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
   }
 
   before(async () => {
-    at = new Installation({ ping_interval: '2s', ping_timeout: '5s', cors_origin: 'https://listed.example' });
+    at = new Installation({ ping_interval: '2s', ping_timeout: '5s', cors_origin: 'https://app.example.org' });
     other = new Installation({ ping_interval: '2s' });
     fs.copyFileSync('/etc/nginx/fastcgi_params', at.at('etc/fastcgi_params'));
-    const names = [...Object.keys(BROKEN), 'ws', 'wsElsewhere', 'apache', 'lighttpd', 'alone'];
+    const names = [...Object.keys(BROKEN), 'ws', 'wsElsewhere', 'usual', 'apache', 'lighttpd', 'alone'];
     (await freePorts(names.length)).forEach((number, i) => (port[names[i]] = number));
     const [fcgi, ws] = [at.at('run/fcgi.sock'), `127.0.0.1:${port.ws}`];
     const args = ['--set', `fcgi_listen=${fcgi}`, '--set', `ws_listen=${ws}`];
-    await Promise.all([at.fcgi('fcgi', fcgi), at.ws('ws', ws),
+    await Promise.all([at.fcgi('fcgi', fcgi), at.fcgi('usual', `127.0.0.1:${port.usual}`, ['--set', 'ping_interval=25s']), at.ws('ws', ws),
       at.ws('ws-elsewhere', `127.0.0.1:${port.wsElsewhere}`, ['--set', `database=${at.at('run/elsewhere.db')}`]), other.fcgi('fcgi', other.at('run/fcgi.sock'))]);
     const printed = at.print('nginx', args);
     const strip = (file, what, by) => {
@@ -231,6 +234,13 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
     expect(found, 'url.body', 'ok', /1000000 bytes pass/);
   });
 
+  it('the output that docs/deploy/README.md shows', async () => {
+    const page = fs.readFileSync(path.join(root, 'docs/deploy/README.md'), 'utf8');
+    const [, shown] = /^\$ siolite doctor [^\n]*\n([^]*?)```$/m.exec(page);
+    const { stdout } = await run([at.siolite, 'doctor', '--url-only', '--quick', '--config', at.conf, url('sample')]);
+    const even = (text) => text.replace(/http:\/\/(?:127\.0\.0\.1:\d+|www\.example\.org)/g, 'URL').replace(/\d+ ms/g, 'N ms');
+    assert.equal(even(shown), even(stdout));
+  });
   it('a proxy that cuts polls', async () => {
     expect(await look('cut', ['--quick']), 'url.hold', 'fail', /a held poll is cut after [12]\.\d s \(status 504\)/, /fastcgi_read_timeout 60s;/);
   });
