@@ -40,6 +40,7 @@ struct ask_step {
 struct answer_step {
     struct store_step head;
     int64_t ask_seq, socket_id;
+    int64_t process_id; /* 0: a socket's */
     struct str body, attachments;
 };
 
@@ -222,6 +223,23 @@ check_full(struct store_write *w, const struct store_target *t, int64_t socket_i
     return RC_OK;
 }
 
+/* The row, its job, and who is to answer. */
+static enum rc
+append_ask(struct store_write *w, struct store_unit *u, const struct ask_step *s,
+           struct store_packet *p, const int64_t *ids, size_t n)
+{
+    int64_t job_id;
+    p->is_ask = true;
+    enum rc rc = store_log_append(w, p);
+    if (rc == RC_OK)
+        rc = create_ask_job(w, u, s, p->seq, &job_id);
+    if (rc == RC_OK)
+        rc = create_ask(w, p->seq, job_id, n);
+    if (rc == RC_OK)
+        rc = expect_answers(w, p->seq, ids, n);
+    return rc;
+}
+
 static enum rc
 run_ask(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
@@ -244,14 +262,71 @@ run_ask(struct store_write *w, struct store_unit *u, struct store_step *step)
         goto out;
     }
     store_route_apply(&r, p);
-    p->is_ask = true;
-    rc = store_log_append(w, p);
-    if (rc == RC_OK)
-        rc = create_ask_job(w, u, s, p->seq, &job_id);
-    if (rc == RC_OK)
-        rc = create_ask(w, p->seq, job_id, n);
-    if (rc == RC_OK)
-        rc = expect_answers(w, p->seq, ids, n);
+    rc = append_ask(w, u, s, p, ids, n);
+out:
+    free(ids);
+    store_route_fini(&r);
+    return rc;
+}
+
+static void
+add_ask(struct store_unit *u, store_step_fn *run, const struct store_target *t,
+        struct store_packet *p, int64_t due_ms, struct str name, int64_t socket_id,
+        struct str state)
+{
+    struct ask_step *s = store_step_add(u, sizeof *s, run, 0);
+    store_target_copy(u, &s->target, t);
+    s->head.packet = p;
+    s->due_ms = due_ms;
+    s->name = store_step_copy(u, name);
+    s->socket_id = socket_id;
+    s->state = store_step_copy(u, state.len ? state : STR("null"));
+}
+
+void
+store_unit_ask(struct store_unit *u, const struct store_target *t, struct store_packet *p,
+               int64_t due_ms, struct str name, int64_t socket_id, struct str state)
+{
+    add_ask(u, run_ask, t, p, due_ms, name, socket_id, state);
+}
+
+/* In t_answer a process stands as its id below zero. */
+static enum rc
+list_processes(struct store_write *w, int64_t **ids, size_t *n)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_processes_asked);
+    size_t cap = 0;
+    enum rc rc;
+    sqlite3_bind_int64(q, STORE_PARAM_processes_asked_process_id, w->process_id);
+    while ((rc = conn_step(q)) == RC_OK) {
+        if (*n == cap) {
+            cap = cap ? 2 * cap : 16;
+            *ids = xrealloc(*ids, cap * sizeof **ids);
+        }
+        (*ids)[(*n)++] = -sqlite3_column_int64(q, 0);
+    }
+    return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+static enum rc
+run_server_ask(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct ask_step *s = (struct ask_step *)step;
+    struct store_packet *p = step->packet;
+    struct store_route r = {0};
+    int64_t *ids = NULL, job_id;
+    size_t n = 0;
+    enum rc rc = list_processes(w, &ids, &n);
+    if (rc == RC_OK && n > 0)
+        rc = store_target_route(w, u, &s->target, &r);
+    if (rc == RC_NOTFOUND || (rc == RC_OK && n == 0)) {
+        rc = create_ask_job(w, u, s, 0, &job_id);
+        goto out;
+    }
+    if (rc != RC_OK)
+        goto out;
+    store_route_apply(&r, p);
+    rc = append_ask(w, u, s, p, ids, n);
 out:
     free(ids);
     store_route_fini(&r);
@@ -259,16 +334,12 @@ out:
 }
 
 void
-store_unit_ask(struct store_unit *u, const struct store_target *t, struct store_packet *p,
-               int64_t due_ms, struct str name, int64_t socket_id, struct str state)
+store_unit_server_ask(struct store_unit *u, struct str nsp, struct store_packet *p,
+                      int64_t due_ms, struct str name, int64_t socket_id,
+                      struct str state)
 {
-    struct ask_step *s = store_step_add(u, sizeof *s, run_ask, 0);
-    store_target_copy(u, &s->target, t);
-    s->head.packet = p;
-    s->due_ms = due_ms;
-    s->name = store_step_copy(u, name);
-    s->socket_id = socket_id;
-    s->state = store_step_copy(u, state.len ? state : STR("null"));
+    const struct store_target t = {.nsp = nsp, .to = STORE_TO_NSP};
+    add_ask(u, run_server_ask, &t, p, due_ms, name, socket_id, state);
 }
 
 /* ---- answering ---- */
@@ -313,7 +384,8 @@ run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
     enum rc rc;
     sqlite3_bind_int64(q, STORE_PARAM_answer_put_ask_seq, s->ask_seq);
     sqlite3_bind_int64(q, STORE_PARAM_answer_put_socket_id,
-                       store_step_socket(u, s->socket_id));
+                       s->process_id ? -s->process_id
+                                     : store_step_socket(u, s->socket_id));
     conn_bind_str(q, STORE_PARAM_answer_put_body, s->body);
     store_step_bind_blob(q, STORE_PARAM_answer_put_attachments, s->attachments);
     sqlite3_bind_int64(q, STORE_PARAM_answer_put_now_ms, w->now_ms);
@@ -325,15 +397,28 @@ run_answer(struct store_write *w, struct store_unit *u, struct store_step *step)
     return rc == RC_OK ? count_answer(w, u, s->ask_seq) : rc;
 }
 
+static struct answer_step *
+add_answer(struct store_unit *u, int64_t ask_seq, struct str body, struct str attachments)
+{
+    struct answer_step *s = store_step_add(u, sizeof *s, run_answer, 0);
+    s->ask_seq = ask_seq;
+    s->body = store_step_copy(u, body);
+    s->attachments = store_step_copy(u, attachments);
+    return s;
+}
+
 void
 store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id,
                   struct str body, struct str attachments)
 {
-    struct answer_step *s = store_step_add(u, sizeof *s, run_answer, 0);
-    s->ask_seq = ask_seq;
-    s->socket_id = socket_id;
-    s->body = store_step_copy(u, body);
-    s->attachments = store_step_copy(u, attachments);
+    add_answer(u, ask_seq, body, attachments)->socket_id = socket_id;
+}
+
+void
+store_unit_server_answer(struct store_unit *u, int64_t ask_seq, int64_t process_id,
+                         struct str body, struct str attachments)
+{
+    add_answer(u, ask_seq, body, attachments)->process_id = process_id;
 }
 
 static enum rc

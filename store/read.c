@@ -446,6 +446,19 @@ store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name)
 }
 
 enum rc
+store_read_dynamic_nsps(struct store *st, store_name_fn *fn, void *arg)
+{
+    struct store_conn *c;
+    enum rc rc = store_read_enter(st, &c);
+    if (rc != RC_OK)
+        return rc;
+    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_read_dynamic_nsps);
+    while ((rc = conn_step(q)) == RC_OK)
+        fn(arg, conn_column(q, 0));
+    return end_rows(q, rc);
+}
+
+enum rc
 store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id)
 {
     struct store_conn *c;

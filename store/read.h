@@ -92,6 +92,9 @@ MUST_CHECK enum rc store_read_target(struct store *st, const struct store_target
                                      store_socket_fn *fn, void *arg);
 MUST_CHECK enum rc
 store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name);
+/* Names of the namespaces that exist by a pattern. */
+MUST_CHECK enum rc
+store_read_dynamic_nsps(struct store *st, store_name_fn *fn, void *arg);
 /* 0 if it does not exist. */
 MUST_CHECK enum rc store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id);
 

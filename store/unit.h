@@ -249,6 +249,14 @@ void store_unit_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id,
                        struct str body, struct str attachments);
 /* A question that was INSERTed (view ask) is over: its job is due. The answers stay. */
 void store_unit_ask_end(struct store_unit *u, int64_t ask_seq);
+/* A server event (STORE_SERVER) that asks each other process for an answer: those that
+ * run, are no short-lived programs, and don't end. The rest as store_unit_ask. */
+void store_unit_server_ask(struct store_unit *u, struct str nsp, struct store_packet *p,
+                           int64_t due_ms, struct str name, int64_t socket_id,
+                           struct str state);
+/* As store_unit_answer, of a process. */
+void store_unit_server_answer(struct store_unit *u, int64_t ask_seq, int64_t process_id,
+                              struct str body, struct str attachments);
 /* Takes over jobs that nobody alive owns and that are due by `now_ms` (at most n): they
  * are then in result->jobs. */
 void store_unit_jobs_claim(struct store_unit *u, int64_t now_ms, size_t n);

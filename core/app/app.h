@@ -72,11 +72,18 @@ void app_on_connect(struct app_nsp *n, app_fn *fn);
 /* `event` NULL: any event without a handler of its own. */
 void app_on_event(struct app_nsp *n, const char *event, app_fn *fn);
 
-/* What another process tells this namespace by app_server_emit; `event` NULL: any without
- * a handler of its own. Runs in each of them once, without a socket: app_sender fails,
- * app_others is app_all. Plain CGI programs, which end with their request, hear nothing.
- */
+/* What another process tells this namespace by app_server_emit or app_server_ask; `event`
+ * NULL: any without a handler of its own. Runs in each of them once, without a socket:
+ * app_sender fails, app_others is app_all; app_ack answers app_server_ask. Plain CGI
+ * programs, which end with their request, hear nothing. */
 void app_on_server_event(struct app_nsp *n, const char *event, app_fn *fn);
+
+/* For each app_emit and app_ask of a handler of this process to this namespace, in order,
+ * while the verb runs: once an effect, whatever the number of its receivers, and before
+ * it becomes a packet. app_event and the arguments are those of what is emitted; the rest
+ * (app_id, app_sender …) is that of the handler that emits. It changes and stops nothing.
+ * What it emits itself is not told again. Acks, and what SQL emits, are not told. */
+void app_on_outgoing(struct app_nsp *n, app_fn *fn);
 
 /* Once for each loss, also of a socket that may be recovered, right after its end: it is
  * no longer in app_count and app_fetch, and app_rooms gives the rooms that it was in. The
@@ -87,7 +94,8 @@ void app_on_disconnect(struct app_nsp *n, app_fn *fn);
  * (app_is_online): once each, alternating, also after a crash. Runs without a socket. */
 void app_on_presence(struct app_nsp *n, app_fn *fn);
 
-/* Continues app_ask, app_after, app_then; the name does not begin with '#'. */
+/* Continues app_ask, app_server_ask, app_after, app_then; the name does not begin with
+ * '#'. */
 void app_on_later(struct app_nsp *n, const char *name, app_fn *fn);
 
 /* The application's own tables: run once in a transaction, when `version` is above the
@@ -132,13 +140,17 @@ const char *app_query_param(struct app_call *c, const char *name);
 const char *app_header(struct app_call *c, const char *name);
 const json_t *app_query(struct app_call *c);
 
+/* All that is known of it: {headers, query, url, address, secure, xdomain, issued (ms
+ * since 1970)}. */
+const json_t *app_handshake(struct app_call *c);
+
 /* The CONNECT's payload, {} if none; kept as long as the socket. */
 const json_t *app_auth(struct app_call *c);
 
 /* As set by app_set_data, JSON null if never; own effects included. */
 const json_t *app_data(struct app_call *c);
 
-/* In a continuation: what app_ask, app_after, app_then were given. */
+/* In a continuation: what app_ask, app_server_ask, app_after, app_then were given. */
 const json_t *app_state(struct app_call *c);
 
 /* The event's arguments: raw bytes until asked for. `i` from 0; false or NULL where
@@ -178,13 +190,15 @@ struct app_to *app_except(struct app_to *t, const char *room);
 /* All sockets of this user. */
 struct app_to *app_to_user(struct app_to *t, const char *user);
 
-/* Another namespace. */
+/* Another namespace. For app_emit also a pattern as it was registered ("~^/dyn-[0-9]+$"):
+ * all namespaces that exist by it now. */
 struct app_to *app_of(struct app_to *t, const char *nsp);
 
 enum app_flag {
     APP_VOLATILE = 1, /* only to whom can be written to right now */
     APP_LOCAL = 2,    /* only to clients of this process */
-    APP_UNCOMPRESSED = 4
+    APP_UNCOMPRESSED = 4,
+    APP_HANDSHAKES = 8 /* app_fetch: each with its "handshake", as app_handshake */
 };
 struct app_to *app_with(struct app_to *t, unsigned flags);
 
@@ -199,7 +213,7 @@ struct app_to *app_with(struct app_to *t, unsigned flags);
  *     n  null, no argument                A  size_t: the event's own arguments from there
  *                                            on, raw, attachments included
  *
- * In a continuation of app_ask also:
+ * In a continuation of app_ask or app_server_ask also:
  *
  *     R  size_t: all arguments of that answer, raw likewise
  *     L  no argument: one list of the first argument of each answer, else null
@@ -218,6 +232,13 @@ void app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *st
 /* Tells all other processes, not this one: their app_on_server_event of this namespace.
  */
 void app_server_emit(struct app_call *c, const char *event, const char *fmt, ...);
+
+/* Asks all of them. Those that run now and are not about to end are expected to answer
+ * (by app_ack in app_on_server_event, or in a continuation of it); when all have, or
+ * after timeout_ms (0 or more), `later` runs once, as for app_ask. Who does not answer in
+ * time, because it has no such handler, or has died, is missing from the answers. */
+void app_server_ask(struct app_call *c, int64_t timeout_ms, const char *later,
+                    json_t *state, const char *event, const char *fmt, ...);
 
 /* Goes on after a time; durable, fires once. */
 void app_after(struct app_call *c, int64_t ms, const char *later, json_t *state);
@@ -279,7 +300,7 @@ json_t *app_rooms(struct app_call *c);
 json_t *app_fetch(struct app_to *t);
 size_t app_count(struct app_to *t);
 
-/* ---- continuation of app_ask ---- */
+/* ---- continuation of app_ask, app_server_ask ---- */
 
 size_t app_n_expected(struct app_call *c);
 size_t app_n_answers(struct app_call *c);

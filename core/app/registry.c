@@ -140,6 +140,7 @@ nsp_free(struct app_nsp *n)
     handlers_free(n->on_disconnect);
     handlers_free(n->on_later);
     handlers_free(n->on_server_event);
+    handlers_free(n->on_outgoing);
     if (n->is_pattern)
         regfree(&n->pattern);
     free(n->name);
@@ -245,6 +246,13 @@ void
 app_on_server_event(struct app_nsp *n, const char *event, app_fn *fn)
 {
     add_event(n, &n->on_server_event, "app_on_server_event", event, fn);
+}
+
+void
+app_on_outgoing(struct app_nsp *n, app_fn *fn)
+{
+    add_nameless(n, &n->on_outgoing, "app_on_outgoing", fn);
+    n->app->has_outgoing = true;
 }
 
 void

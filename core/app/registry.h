@@ -25,7 +25,7 @@ struct app_nsp {
     bool is_pattern;
     regex_t pattern; /* valid if is_pattern */
     struct app_handler *use, *use_packet, *on_connect, *on_event, *on_disconnect,
-        *on_later, *on_server_event, *on_presence;
+        *on_later, *on_server_event, *on_outgoing, *on_presence;
 };
 
 struct app_sql_text {
@@ -38,6 +38,7 @@ struct app_sql_text {
 struct app {
     struct app_nsp *nsps; /* "/" first */
     struct app_handler *on_request;
+    bool has_outgoing;            /* one of them listens to what it emits */
     struct app_sql_text *schemas; /* in order of registration */
     struct app_sql_text *statements;
     void *handle; /* dlopen */

@@ -252,12 +252,32 @@ call_middleware(struct work *w, struct work_socket *k, app_fn *fn, size_t number
 }
 
 void
+call_outgoing(struct app_call *of, const struct app_nsp *n, const char *nsp_name,
+              const struct call_event *ev)
+{
+    for (const struct app_handler *h = n->on_outgoing; h != NULL; h = h->next) {
+        struct app_call c;
+        call_init(&c, of->w, of->k, CALL_OUTGOING);
+        c.nsp_name = nsp_name;
+        c.ev = ev;
+        c.is_part = true;
+        c.is_connecting = of->is_connecting;
+        c.is_accepted = of->is_accepted;
+        run(&c, h->fn, "outgoing");
+        call_fini(&c);
+    }
+}
+
+void
 call_server_event(struct work *w, const struct nsp *nsp, const struct call_event *ev)
 {
     struct app_call c;
     call_init(&c, w, NULL, CALL_SERVER_EVENT);
     c.nsp_name = nsp->name.p;
     c.ev = ev;
+    c.has_ack = ev->has_ack_id;
+    c.ack_id = ev->ack_id;
+    c.ack_process_id = ev->has_ack_id ? store_process_id(w->e->store) : 0;
     const struct app_handler *h =
         app_handler_find(nsp->app->on_server_event, str_of(app_event(&c)), true);
     if (h != NULL)
@@ -449,6 +469,13 @@ load_handshake(struct app_call *c)
         c->handshake = json_object();
     if (c->remote == NULL)
         c->remote = call_lend_str(c, STR(""));
+}
+
+const json_t *
+app_handshake(struct app_call *c)
+{
+    load_handshake(c);
+    return c->handshake;
 }
 
 const char *

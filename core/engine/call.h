@@ -20,6 +20,7 @@ enum call_kind {
     CALL_MIDDLEWARE,
     CALL_LATER,
     CALL_SERVER_EVENT, /* of another process; no socket */
+    CALL_OUTGOING,     /* app_on_outgoing: what the handler of another call emits */
     CALL_PRESENCE,     /* of a user; no socket */
     CALL_REQUEST       /* app_on_request: nothing but what the request says */
 };
@@ -60,6 +61,8 @@ struct app_call {
     struct str reason;
     bool has_ack, is_acked;
     int64_t ack_id;
+    int64_t ack_process_id; /* the ack is this process's answer to app_server_ask (ack_id:
+                               the question); 0: a client's */
     /* middleware, and continuations of app_hold */
     size_t number;
     bool is_held, is_refused, is_accepted, is_connecting;
@@ -97,6 +100,12 @@ void *call_lend(struct app_call *c, size_t n); /* zeroed; freed with the call */
 char *call_lend_str(struct app_call *c, struct str s);
 /* False, and the call fails: a request has no effects and reads nothing. */
 bool call_may(struct app_call *c, const char *verb);
+/* False: the call has failed, or does so now because it speaks for a socket that is not
+ * there yet: middleware can set but its data, user and rooms. `t` may be NULL. */
+bool call_may_act(struct app_call *c, const struct app_to *t, const char *verb);
+/* Runs the listeners for what a handler emits to namespaces of `n` (app_on_outgoing). */
+void call_outgoing(struct app_call *c, const struct app_nsp *n, const char *nsp_name,
+                   const struct call_event *ev);
 /* Splits the event's arguments once. */
 void call_args(struct app_call *c);
 

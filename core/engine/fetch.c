@@ -73,9 +73,13 @@ app_rooms(struct app_call *c)
 
 /* ---- sockets of a target ---- */
 
+struct fetched_ids {
+    int64_t socket_id, session_id;
+};
+
 struct fetched {
     json_t *list;
-    int64_t *ids;
+    struct fetched_ids *ids;
     size_t n, cap;
 };
 
@@ -87,7 +91,7 @@ on_fetched(void *arg, const struct store_socket *s)
         f->cap = f->cap ? f->cap * 2 : 16;
         f->ids = xrealloc(f->ids, f->cap * sizeof *f->ids);
     }
-    f->ids[f->n++] = s->socket_id;
+    f->ids[f->n++] = (struct fetched_ids){s->socket_id, s->session_id};
     if (f->list == NULL)
         return;
     json_t *o = json_object();
@@ -112,18 +116,32 @@ fetch(struct app_to *t, struct fetched *f)
     return rc;
 }
 
+/* What the list of sockets does not have. */
+static void
+complete(struct app_to *t, const struct fetched_ids *ids, json_t *o)
+{
+    struct store *store = t->c->w->e->store;
+    struct str json, remote;
+    enum rc rc =
+        store_read_rooms(store, ids->socket_id, on_name, json_object_get(o, "rooms"));
+    if ((rc == RC_OK || rc == RC_NOTFOUND) && (t->flags & APP_HANDSHAKES)) {
+        rc = store_read_handshake(store, ids->session_id, &json, &remote);
+        if (rc == RC_OK)
+            json_object_set_new(o, "handshake",
+                                json_loadb(json.p, json.len, JSON_ALLOW_NUL, NULL));
+    }
+    if (rc != RC_OK && rc != RC_NOTFOUND)
+        call_fail(t->c, rc, "app_fetch: rooms or handshakes can't be read");
+}
+
 json_t *
 /* SIO-FETCH */
 app_fetch(struct app_to *t)
 {
     struct fetched f = {.list = json_array()};
     if (t->c->error == RC_OK && fetch(t, &f) == RC_OK)
-        for (size_t i = 0; i < f.n; i++) {
-            json_t *rooms = json_object_get(json_array_get(f.list, i), "rooms");
-            enum rc rc = store_read_rooms(t->c->w->e->store, f.ids[i], on_name, rooms);
-            if (rc != RC_OK && rc != RC_NOTFOUND)
-                call_fail(t->c, rc, "app_fetch: rooms can't be read");
-        }
+        for (size_t i = 0; i < f.n; i++)
+            complete(t, &f.ids[i], json_array_get(f.list, i));
     free(f.ids);
     return f.list;
 }

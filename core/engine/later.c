@@ -3,6 +3,7 @@
  *
  *     n  the namespace              s  the application's state
  *     e  the event, if kept: {name, args, attachments}, raw JSON as text and base64
+ *     p  with a: the process whose answer to app_server_ask the ack is
  *     a  the open ack's id          c  a connection that middleware holds:
  *                                      {session, sio_id, auth, use, data?, user?,
  * expires?, rooms?}
@@ -97,6 +98,8 @@ later_wrap(struct app_call *c, json_t *state)
         json_object_set_new(o, "e", wrap_event(c->ev));
     if (c->has_ack && !c->is_acked)
         json_object_set_new(o, "a", json_integer(c->ack_id));
+    if (c->has_ack && !c->is_acked && c->ack_process_id != 0)
+        json_object_set_new(o, "p", json_integer(c->ack_process_id));
     if (c->is_connecting && !c->is_accepted && c->k != NULL)
         json_object_set_new(o, "c", later_wrap_connection(c->w, c->k, c->number));
     char *text = json_dumps(o, JSON_COMPACT);
@@ -151,6 +154,7 @@ later_unwrap(struct app_call *c, const json_t *wrapper)
     if (ack != NULL) {
         c->has_ack = true;
         c->ack_id = json_integer_value(ack);
+        c->ack_process_id = json_integer_value(json_object_get(wrapper, "p"));
     }
     if (connection != NULL) {
         c->k = later_unwrap_connection(c->w, c->nsp_name, connection);

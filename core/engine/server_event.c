@@ -1,7 +1,7 @@
 /*
- * Events between our processes (app_server_emit): a row of the log that is for nobody's
- * client. Each process but its origin runs the namespace's handler for it, in the order
- * of the log; the effects are a unit of that process.
+ * Events between our processes (app_server_emit, app_server_ask): a row of the log that
+ * is for nobody's client. Each process but its origin runs the namespace's handler for
+ * it, in the order of the log; the effects are a unit of that process.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,7 +19,8 @@ handle(struct engine *e, const struct store_packet *p)
     const struct nsp *nsp = engine_nsp(e, p->nsp_id);
     struct partial none = {0};
     struct work w = {.e = e, .now_ms = clock_now_ms(), .protocol = 4, .partial = &none};
-    struct call_event ev = {.attachments = p->attachments};
+    struct call_event ev = {
+        .attachments = p->attachments, .has_ack_id = p->is_ask, .ack_id = p->seq};
     struct str rest;
     if (nsp == NULL || nsp->app == NULL)
         return true;

@@ -395,8 +395,18 @@ session_handshake_encode(struct buf *b, const struct engine_request *r,
     }
     buf_append_z(b, "},\"query\":");
     eio_query_encode_json(b, params, n);
+    struct buf url;
+    buf_init(&url);
+    buf_append_str(&url, r->path);
+    buf_append_z(&url, r->query.len > 0 ? "?" : "");
+    buf_append_str(&url, r->query);
     buf_append_z(b, ",\"url\":");
-    buf_append_json(b, r->path, false);
-    buf_append_f(b, ",\"secure\":%s,\"issued\":%lld}", r->is_https ? "true" : "false",
+    buf_append_json(b, buf_str(&url), false);
+    buf_fini(&url);
+    buf_append_z(b, ",\"address\":");
+    buf_append_json(b, r->remote, false);
+    buf_append_f(b, ",\"secure\":%s,\"xdomain\":%s,\"issued\":%lld}",
+                 r->is_https ? "true" : "false",
+                 engine_header_get(r, "origin").len > 0 ? "true" : "false",
                  (long long)clock_wall_ms());
 }

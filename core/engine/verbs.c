@@ -1,5 +1,6 @@
 /*
- * Targets and effects: each verb becomes steps of the unit (app.h says what they mean).
+ * Targets, and effects on rooms, sockets and what is done later: each verb becomes steps
+ * of the unit (app.h says what they mean). Those that send are in emit.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -103,6 +104,10 @@ struct store_target
 target_of(const struct app_to *t)
 {
     const struct work_socket *k = t->c->k;
+    if (t->nsp[0] == '~')
+        call_fail(t->c, RC_INVALID,
+                  "app_of(\"%s\"): a pattern of namespaces, which only app_emit takes",
+                  t->nsp);
     struct store_target s = {
         .nsp = str_of(t->nsp),
         .to = STORE_TO_NSP,
@@ -124,10 +129,8 @@ target_of(const struct app_to *t)
     return s;
 }
 
-/* Middleware speaks for a socket that is not there yet: only its data, user and rooms can
- * be set. */
-static bool
-may(struct app_call *c, const struct app_to *t, const char *verb)
+bool
+call_may_act(struct app_call *c, const struct app_to *t, const char *verb)
 {
     if (c->error != RC_OK)
         return false;
@@ -136,165 +139,6 @@ may(struct app_call *c, const struct app_to *t, const char *verb)
         return false;
     }
     return true;
-}
-
-/* ---- emit, ask, ack ---- */
-
-static bool
-body_event(struct app_call *c, struct body *b, const char *verb, const char *event)
-{
-    static const char *const reserved[] = {"connect",     "connect_error",
-                                           "disconnect",  "disconnecting",
-                                           "newListener", "removeListener"};
-    for (size_t i = 0; event != NULL && i < sizeof reserved / sizeof *reserved; i++)
-        if (strcmp(event, reserved[i]) == 0)
-            event = NULL;
-    if (event == NULL) {
-        call_fail(c, RC_INVALID, "%s: no event name, or a reserved one", verb);
-        return false;
-    }
-    body_add_text(b, str_of(event));
-    return true;
-}
-
-/* max_pending_acks, where the one socket is known. */
-/* SIO-ASK-MAX */
-static bool
-may_ask(struct app_call *c, const struct app_to *t)
-{
-    struct work_socket *k = c->k;
-    int64_t n_max = c->w->e->cfg->n_pending_acks_max;
-    bool is_full = false;
-    if (!may(c, t, "app_ask"))
-        return false;
-    if (t->scope != TO_SENDER || k == NULL)
-        return true;
-    is_full = k->n_asks >= n_max;
-    enum rc rc = RC_OK;
-    if (!is_full && k->socket_id > 0)
-        rc = store_read_owes_answers(c->w->e->store, k->socket_id, n_max - 1 - k->n_asks,
-                                     &is_full);
-    if (rc != RC_OK) {
-        call_fail(c, rc, "app_ask: what the socket owes can't be read");
-        return false;
-    }
-    if (!is_full) {
-        k->n_asks++;
-        return true;
-    }
-    call_fail(c, RC_TOOBIG, "app_ask: the socket owes max_pending_acks answers");
-    c->is_over_limit = true;
-    return false;
-}
-
-static void
-flag(struct store_packet *p, const struct app_to *t)
-{
-    t->c->w->e->counts.n[COUNT_EVENTS_OUT]++;
-    p->is_volatile = (t->flags & APP_VOLATILE) != 0;
-    p->is_local = (t->flags & APP_LOCAL) != 0;
-    p->is_plain = (t->flags & APP_UNCOMPRESSED) != 0;
-    if (p->is_local && t->c->k != NULL && t->c->k->socket_id > 0)
-        p->arg_id =
-            t->c->k->socket_id; /* the sender counts as local wherever its poll is */
-}
-
-void
-app_emit(struct app_to *t, const char *event, const char *fmt, ...)
-{
-    struct app_call *c = t->c;
-    struct body b;
-    va_list args;
-    body_init(&b);
-    va_start(args, fmt);
-    if (!body_event(c, &b, "app_emit", event) || body_format(c, &b, fmt, args) != RC_OK)
-        call_fail(c, RC_INVALID,
-                  "app_emit(%s): an argument can't be encoded (format \"%s\")",
-                  event ? event : "", fmt);
-    va_end(args);
-    if (may(c, t, "app_emit")) {
-        struct store_packet *p = body_packet(&b, false);
-        flag(p, t);
-        struct store_target target = target_of(t);
-        if (t->scope == TO_SENDER && !p->is_volatile && !p->is_local && t->except.n == 0)
-            work_send(c->w, c->k, p);
-        else
-            store_unit_packet(work_unit(c->w), &target, p);
-    }
-    body_fini(&b);
-}
-
-/* SIO-ASK, SIO-ASK-ROOM */
-void
-app_server_emit(struct app_call *c, const char *event, const char *fmt, ...)
-{
-    struct body b;
-    va_list args;
-    body_init(&b);
-    va_start(args, fmt);
-    if (!body_event(c, &b, "app_server_emit", event) ||
-        body_format(c, &b, fmt, args) != RC_OK)
-        call_fail(c, RC_INVALID,
-                  "app_server_emit(%s): an argument can't be encoded (format \"%s\")",
-                  event ? event : "", fmt);
-    va_end(args);
-    if (call_may(c, "app_server_emit") && may(c, NULL, "app_server_emit")) {
-        struct store_packet *p = body_packet(&b, false);
-        struct store_target target = {.nsp = str_of(c->nsp_name), .to = STORE_TO_NSP};
-        p->kind = STORE_SERVER;
-        store_unit_packet(work_unit(c->w), &target, p);
-    }
-    body_fini(&b);
-}
-
-void
-app_ask(struct app_to *t, int64_t timeout_ms, const char *later, json_t *state,
-        const char *event, const char *fmt, ...)
-{
-    struct app_call *c = t->c;
-    struct body b;
-    va_list args;
-    body_init(&b);
-    va_start(args, fmt);
-    if (!body_event(c, &b, "app_ask", event) || body_format(c, &b, fmt, args) != RC_OK)
-        call_fail(c, RC_INVALID,
-                  "app_ask(%s): an argument can't be encoded (format \"%s\")",
-                  event ? event : "", fmt);
-    va_end(args);
-    char *wrapper = later_wrap(c, state);
-    if (may_ask(c, t)) {
-        struct store_packet *p = body_packet(&b, false);
-        flag(p, t);
-        p->is_ask = true;
-        struct store_target target = target_of(t);
-        c->w->changes_state = true;
-        store_unit_ask(work_unit(c->w), &target, p,
-                       timeout_ms < 0 ? STORE_NEVER_MS : c->w->now_ms + timeout_ms,
-                       str_of(later), c->k ? c->k->socket_id : 0, str_of(wrapper));
-    }
-    free(wrapper);
-    body_fini(&b);
-}
-
-/* SIO-ACK */
-void
-app_ack(struct app_call *c, const char *fmt, ...)
-{
-    struct body b;
-    va_list args;
-    body_init(&b);
-    va_start(args, fmt);
-    if (body_format(c, &b, fmt, args) != RC_OK)
-        call_fail(c, RC_INVALID, "app_ack: an argument can't be encoded (format \"%s\")",
-                  fmt);
-    va_end(args);
-    if (c->error == RC_OK && c->has_ack && !c->is_acked && c->k != NULL) {
-        struct store_packet *p = body_packet(&b, true);
-        p->ack_id = c->ack_id;
-        c->is_acked = true;
-        work_send(c->w, c->k, p);
-    }
-    body_fini(&b);
 }
 
 /* ---- later ---- */
@@ -439,7 +283,7 @@ void
 app_disconnect(struct app_to *t, bool close)
 {
     struct app_call *c = t->c;
-    if (!may(c, t, "app_disconnect"))
+    if (!call_may_act(c, t, "app_disconnect"))
         return;
     struct store_target target = target_of(t);
     c->w->changes_state = true;

@@ -200,7 +200,8 @@ CREATE TABLE t_ask (                            -- an event of ours that wants a
 
 CREATE TABLE t_answer (
     ask_seq        INTEGER NOT NULL REFERENCES t_ask ON DELETE CASCADE, -- the question
-    socket_id      INTEGER NOT NULL,            -- who; a row is written when the question is asked: strangers find none
+    socket_id      INTEGER NOT NULL,            -- who, a process (app_server_ask) below zero; a row is written when the question
+                                                -- is asked: strangers find none
     n_before       INTEGER,                     -- answers that came before this one; NULL: not answered yet
     body           TEXT,                        -- JSON part of the answer
     attachments    BLOB,                        -- as in t_packet

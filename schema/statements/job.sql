@@ -19,6 +19,12 @@ DELETE FROM t_ask WHERE seq = :ask_seq;
 INSERT INTO t_job (due_ms, name, socket_id, args, ask_seq, owner_id, gen)
 VALUES (:due_ms, :name, :socket_id, :args, :ask_seq, :owner_id, 1);
 
+-- name: processes_asked
+-- scan: a list of some ten processes
+-- in: process_id; out: process_id; the others that hear server events and do not end
+SELECT process_id FROM t_process
+WHERE process_id <> :process_id AND front IN ('fcgi', 'ws') AND is_dead = 0 AND is_draining = 0;
+
 -- name: ask_full
 -- in: socket_id n; out: 1; zero rows: it owes n answers or fewer
 SELECT 1 FROM t_answer WHERE socket_id = :socket_id AND n_before IS NULL LIMIT 1 OFFSET :n;

@@ -67,6 +67,11 @@ WHERE m.socket_id = :socket_id AND m.until_seq IS NULL ORDER BY r.name;
 -- in: nsp_id; out: name; at most one row
 SELECT name FROM t_nsp WHERE nsp_id = :nsp_id;
 
+-- name: read_dynamic_nsps
+-- scan: all of them are wanted
+-- out: name; those that no application names
+SELECT name FROM t_nsp WHERE is_static = 0 ORDER BY nsp_id;
+
 -- name: read_ask
 -- in: ask_seq; out: n_expected; at most one row
 SELECT n_expected FROM t_ask WHERE seq = :ask_seq;

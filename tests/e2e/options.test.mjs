@@ -205,6 +205,7 @@ describe('cleanup_nsp', { skip: needsOwn }, () => {
   });
 });
 
+// SIO-SERVER-EMIT
 describe('app_server_emit', { skip: needsOwn }, () => {
   let server;
   before(async () => {
