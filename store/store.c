@@ -597,7 +597,7 @@ store_has_sidecar(struct store *st)
     if (store_read_enter(st, &c) == RC_OK &&
         store_live_has_sidecar(&st->live, c, &st->has_sidecar) == RC_OK)
         st->sidecar_ms = now_ms;
-    return st->has_sidecar;
+    return st->has_sidecar || !st->sidecar_ms;
 }
 
 enum rc

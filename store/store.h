@@ -92,7 +92,8 @@ size_t store_n_pending(const struct store *st);
 int64_t store_last_seq(const struct store *st);
 /* Does that process live (kernel lock)? Cheap: one fcntl. 0 and unknown ids are dead. */
 bool store_process_is_alive(struct store *st, int64_t process_id);
-/* Is any sidecar alive and not draining? Cached for a second. */
+/* Is any sidecar alive and not draining? Cached for a second. Yes, while that could never
+ * be read yet: an upgrade that finds none does no harm. */
 bool store_has_sidecar(struct store *st);
 /* A backup was put back: seq may have gone back, so the epoch is raised; other processes
  * must be started again. Waits. */
