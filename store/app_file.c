@@ -216,7 +216,7 @@ mend_all(struct store_conn *c, struct triggers *all, store_broken_fn *fn, void *
             fn(arg, str_of(all->v[i].name), str_of(all->v[i].error));
     }
     if (rc == RC_OK && *n)
-        rc = store_app_outdate(c);
+        rc = conn_done(conn_stmt(c, STORE_STMT_app_file_broken));
     return rc;
 }
 
@@ -438,7 +438,8 @@ is_applied(struct store_conn *c, const struct app_file *f, bool *out)
 {
     sqlite3_stmt *q = conn_stmt(c, STORE_STMT_app_file_read);
     enum rc rc = conn_step(q);
-    *out = rc == RC_OK && str_eqz(conn_column(q, 0), f->hash);
+    *out = rc == RC_OK && str_eqz(conn_column(q, 0), f->hash) &&
+           sqlite3_column_int(q, 1) != 0;
     sqlite3_reset(q);
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }

@@ -39,6 +39,14 @@ has_at(struct str s, size_t at, const char *z)
     return s.len - at >= n && memcmp(s.p + at, z, n) == 0;
 }
 
+static bool
+begins_line(struct str s, size_t at)
+{
+    while (at > 0 && (s.p[at - 1] == ' ' || s.p[at - 1] == '\t'))
+        at--;
+    return at == 0 || s.p[at - 1] == '\n';
+}
+
 /* Behind blanks and comments. `--` at the beginning of a line: stops there if is_section,
  * so that its caller can look. */
 static size_t
@@ -48,7 +56,7 @@ skip(struct str s, size_t at, bool is_section)
         if (is_blank(s.p[at])) {
             at++;
         } else if (has_at(s, at, "--")) {
-            if (is_section && (at == 0 || s.p[at - 1] == '\n'))
+            if (is_section && begins_line(s, at))
                 return at;
             while (at < s.len && s.p[at] != '\n')
                 at++;
@@ -227,7 +235,7 @@ find_section(struct str text, size_t at, size_t end)
 {
     struct str number;
     for (; at < end; at++)
-        if (has_at(text, at, "--") && text.p[at - 1] == '\n' &&
+        if (has_at(text, at, "--") && begins_line(text, at) &&
             section_at(text, at, &number) != SECTION_NONE)
             return at;
     return end;

@@ -540,6 +540,13 @@ check_hook(const struct cfg *c, struct buf *err)
                           "shorter time");
 }
 
+bool
+cfg_is_sql(const char *app)
+{
+    struct str name = str_of(app);
+    return name.len > 4 && str_eqz(str_slice(name, name.len - 4, name.len), ".sql");
+}
+
 enum rc
 cfg_check(const struct cfg *c, struct buf *err)
 {

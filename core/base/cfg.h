@@ -105,6 +105,8 @@ cfg_live(const int64_t *number)
 /* Takes over what may change while a program runs; `next` is empty afterwards. `kept`
  * gets the names of the options that differ and are used at the start only. */
 void cfg_replace(struct cfg *c, struct cfg *next, struct buf *kept);
+/* Is it the name of an application in SQL? */
+bool cfg_is_sql(const char *app);
 void cfg_print_help(FILE *out);   /* a line an option, for --help */
 void cfg_print_sample(FILE *out); /* a commented configuration file with all defaults */
 void cfg_print_man(FILE *out);    /* the same as an mdoc list, for the man page */

@@ -24,19 +24,12 @@ add_statements(struct engine *e, const struct app *app, struct buf *err)
     return rc;
 }
 
-static bool
-is_sql(const struct cfg *cfg)
-{
-    struct str app = str_of(cfg->app);
-    return app.len > 4 && str_eqz(str_slice(app, app.len - 4, app.len), ".sql");
-}
-
 /* What it registers, and its tables. */
 static enum rc
 prepare(struct engine *e, const struct cfg *cfg, struct app *app, struct buf *err)
 {
     enum rc rc = RC_OK;
-    if (is_sql(cfg))
+    if (cfg_is_sql(cfg->app))
         rc = store_app_apply(e->store, cfg->app, err);
     else if (cfg->app[0] != '\0')
         rc = app_registry_load(app, cfg->app, e->n_loads++, err);
@@ -118,7 +111,7 @@ engine_reload(struct engine *e, struct cfg *next, struct buf *err)
         return rc;
     }
     exchange_app(e, &app);
-    if (!is_sql(cfg))
+    if (!cfg_is_sql(cfg->app))
         store_app_leave(e->store);
     free(e->api_tokens);
     e->api_tokens = api_tokens;

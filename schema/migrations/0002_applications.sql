@@ -111,7 +111,9 @@ CREATE TABLE t_app_error (                      -- what handlers could not do; t
 
 CREATE TABLE t_app_file (                       -- the application in SQL that is applied
     file_id        INTEGER PRIMARY KEY CHECK (file_id = 1), -- a single row
-    hash           TEXT    NOT NULL             -- of its text and of our views; '': to be applied again
+    hash           TEXT    NOT NULL,            -- of its text; '': our views are new, to be applied again
+    broken_version INTEGER                      -- PRAGMA schema_version with which triggers did not compile: tried again
+                                                -- with another one; NULL: all do
 ) STRICT;
 
 CREATE TABLE t_connecting (                     -- during a trigger on connection: whose it is; else empty

@@ -3,16 +3,21 @@
 -- SPDX-License-Identifier: MIT
 
 -- name: app_file_read
--- out: hash; zero rows: none was applied
-SELECT hash FROM t_app_file WHERE file_id = 1;
+-- out: hash is_up_to_date; zero rows: none was applied
+SELECT hash, broken_version IS NULL OR broken_version = (SELECT schema_version FROM pragma_schema_version)
+FROM t_app_file WHERE file_id = 1;
 
 -- name: app_file_put
 -- in: hash; one row
-INSERT OR REPLACE INTO t_app_file (file_id, hash) VALUES (1, :hash);
+INSERT OR REPLACE INTO t_app_file (file_id, hash, broken_version) VALUES (1, :hash, NULL);
 
 -- name: app_file_forget
 -- zero rows; it is applied again at the next start
 UPDATE t_app_file SET hash = '' WHERE file_id = 1;
+
+-- name: app_file_broken
+-- zero rows; it is applied again at the first start after a change of the schema
+UPDATE t_app_file SET broken_version = (SELECT schema_version FROM pragma_schema_version) WHERE file_id = 1;
 
 -- name: app_triggers
 -- scan: once at a start, and where a trigger is broken

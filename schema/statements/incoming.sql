@@ -41,7 +41,7 @@ DELETE FROM t_connecting WHERE socket_id = :socket_id;
 -- name: incoming_answer
 -- in: ask_seq socket_id; no columns. Only questions that have a name
 INSERT INTO answer (name, socket, is_answered, n, args, attachments)
-SELECT a.name, w.sio_id, 1, w.n_before + 1, '[' || w.body || ']', CASE WHEN length(w.attachments) > 0 THEN w.attachments END
+SELECT a.name, w.sio_id, 1, w.n_before + 1, '[' || coalesce(w.body, '') || ']', CASE WHEN length(w.attachments) > 0 THEN w.attachments END
 FROM t_ask a CROSS JOIN t_answer w ON w.ask_seq = a.seq
 WHERE a.seq = :ask_seq AND a.name IS NOT NULL AND w.socket_id = :socket_id;
 

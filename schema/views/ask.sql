@@ -96,7 +96,7 @@ CREATE VIEW answer AS
            w.n_before >= 0 IS TRUE AS is_answered, -- 1: this one has answered; INSERT at the end: all have
            w.n_before + 1 AS n,                 -- 1 is the first answer that came; NULL: none came yet; 0: none came in time;
                                                 -- INSERT at the end: how many came
-           CASE WHEN w.n_before >= 0 THEN '[' || w.body || ']' END AS args, -- JSON array
+           CASE WHEN w.n_before >= 0 THEN '[' || coalesce(w.body, '') || ']' END AS args, -- JSON array
            CASE WHEN w.n_before >= 0 AND length(w.attachments) > 0
                 THEN w.attachments END AS attachments -- binary data, as in emit
     FROM t_ask a CROSS JOIN t_answer w ON w.ask_seq = a.seq

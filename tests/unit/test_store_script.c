@@ -69,9 +69,9 @@ test_sections_say_when_a_statement_runs(void **state)
     assert_parts("a;\n-- version 1\nb;\nc;\n--version 3 \nd;\n-- always\ne;",
                  "0 1:a;|1 3:b;|1 4:c;|3 6:d;|0 8:e;|");
     /* prose, and what is no line of its own */
-    assert_parts(
-        "-- version 1 of the tables\n-- versions 2\n  -- version 3\na; -- version 4\nb",
-        "0 4:a;|0 5:b|");
+    assert_parts("-- version 1 of the tables\n-- versions 2\na; -- version 4\nb",
+                 "0 3:a;|0 4:b|");
+    assert_parts(" \t-- version 3\r\na;\n  -- always\nb", "3 2:a;|0 4:b|");
     assert_parts("-- version\na", "0 2:a|");
     assert_parts("a ';\n-- version 1\n';", "0 1:a ';\n-- version 1\n';|");
 }
