@@ -5,7 +5,7 @@
 // makes of it, and a number.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -89,7 +89,7 @@ PidFile apache-${port}.pid
 DefaultRuntimeDir "${folder}"
 ErrorLog "/dev/stderr"
 LogLevel warn
-${['mpm_event', 'authz_core', 'mime', 'rewrite', 'cgid'].map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so\n`).join('')}
+${['mpm_event', 'authz_core', 'env', 'mime', 'rewrite', 'cgid'].map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so\n`).join('')}
 ${isRoot ? 'User nobody\nGroup nogroup' : ''}
 ScriptSock cgid-${port}.sock
 TypesConfig /dev/null
@@ -98,17 +98,6 @@ DocumentRoot "${site}"
   AllowOverride FileInfo Options AuthConfig
   Require all granted
 </Directory>
-`;
-const htaccess = `
-Options +ExecCGI
-AddHandler cgi-script .cgi
-CGIPassAuth On
-RewriteEngine On
-RewriteBase /socket.io/
-RewriteRule ^(api/.*)?$ siolite.cgi [L]
-<Files "siolite.conf">
-  Require all denied
-</Files>
 `;
 
 let server;
@@ -123,7 +112,8 @@ function install(name, settings) {
   fs.copyFileSync(path.join(build, 'siolite.cgi'), path.join(home, 'siolite.cgi'));
   fs.chmodSync(path.join(home, 'siolite.cgi'), 0o755);
   fs.writeFileSync(path.join(home, 'siolite.conf'), Object.entries(settings).map(([key, value]) => `${key} = ${value}\n`).join(''));
-  fs.writeFileSync(path.join(home, '.htaccess'), htaccess);
+  const conf = path.join(home, 'siolite.conf');
+  fs.writeFileSync(path.join(home, '.htaccess'), execFileSync(path.join(build, 'siolite'), ['conf', 'htaccess', '--config', conf]));
   return site;
 }
 
