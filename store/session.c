@@ -209,6 +209,7 @@ run_poll_claim(struct store_write *w, struct store_unit *u, struct store_step *s
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_poll_claim);
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_session_id, s->session_id);
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_process_id, w->process_id);
+    sqlite3_bind_int64(q, STORE_PARAM_poll_claim_gen, s->gen);
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_dead_id, s->other_id);
     enum rc rc = store_step_change(w, q);
     if (rc != RC_OK)
@@ -219,9 +220,12 @@ run_poll_claim(struct store_write *w, struct store_unit *u, struct store_step *s
 }
 
 void
-store_unit_poll_claim(struct store_unit *u, int64_t session_id, int64_t dead_id)
+store_unit_poll_claim(struct store_unit *u, int64_t session_id, int64_t gen,
+                      int64_t dead_id)
 {
-    add_lease(u, run_poll_claim, STORE_STEP_GUARD, session_id)->other_id = dead_id;
+    struct lease_step *s = add_lease(u, run_poll_claim, STORE_STEP_GUARD, session_id);
+    s->gen = gen;
+    s->other_id = dead_id;
 }
 
 static enum rc

@@ -117,8 +117,9 @@ struct store_session_new {
     int64_t connect_due_ms;
 };
 void store_unit_session_create(struct store_unit *u, const struct store_session_new *s);
-/* dead_id: the owner as read and found dead, else 0. */
-void store_unit_poll_claim(struct store_unit *u, int64_t session_id, int64_t dead_id);
+/* gen: as read, with the cursor; dead_id: the owner as read and found dead, else 0. */
+void store_unit_poll_claim(struct store_unit *u, int64_t session_id, int64_t gen,
+                           int64_t dead_id);
 /* Commit before answer (design 4.2). is_ping: this answer carries the ping. */
 void store_unit_poll_answer(struct store_unit *u, int64_t session_id, int64_t gen,
                             int64_t cursor_seq, bool is_ping);

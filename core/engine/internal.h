@@ -189,7 +189,7 @@ struct engine_http {
     void *arg;
     enum http_state state;
     bool is_post, is_odd; /* POST; neither GET nor POST */
-    bool has_claim;       /* poll: the lease is ours (gen) */
+    bool has_claim;       /* poll: the lease is ours (session.gen) */
     struct eio_request request;
     char eio_sid[64]; /* SECRET */
     char *headers;    /* further answer lines (CORS, …), owned */

@@ -1,10 +1,14 @@
 /*
- * A poll: the pending GET of a session. Claimed, parked, answered; each step is one
- * commit (design 4.2).
+ * A poll: the pending GET of a session, parked until there is something to answer
+ * (design 4.2).
  *
- *     try ──nothing due──► claim ──► PARKED ──row, ping, noop──► ANSWERING
- *     try ──rows due─────► once ───────────────────────────────► ANSWERING
- *     ANSWERING ──commit──► answer
+ *     try ──nothing due──► PARKED ──row, ping, noop──► ANSWERING ──commit──► answer
+ *     try ──rows due────────────────────────────────► ANSWERING
+ *     PARKED ──CLAIM_MS──► claim ──► PARKED
+ *
+ * Most polls of a busy session are answered soon: those are never claimed, their answer
+ * is claim and end in one commit (store_unit_poll_once). Who is parked for longer makes
+ * that known. All commits go by the generation that was read with the cursor.
  *
  * Invariants:
  *
@@ -28,6 +32,7 @@
 
 #define UPGRADE_NOOP_MS 100
 #define RETRY_MS 1000
+#define CLAIM_MS 200 /* so late another process may see that a poll is held */
 #define TRY_MS 10000 /* so long a request waits for a store that can't be read */
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
@@ -214,7 +219,12 @@ answer(struct engine_http *h)
     h->state = HTTP_ANSWERING;
     adapter_leave(&h->e->adapter, &h->sub);
     timers_disarm(&h->e->timers, &h->timer);
-    store_unit_poll_answer(u, h->session.session_id, h->session.gen, cursor, h->is_ping);
+    if (h->has_claim)
+        store_unit_poll_answer(u, h->session.session_id, h->session.gen, cursor,
+                               h->is_ping);
+    else
+        store_unit_poll_once(u, h->session.session_id, h->session.gen, 0, cursor,
+                             h->is_ping);
     engine_submit(h->e, u, on_answered, h);
 }
 
@@ -344,8 +354,13 @@ wake_ms(const struct engine_http *h)
 static void
 arm(struct engine_http *h)
 {
-    timers_arm(&h->e->timers, &h->timer, wake_ms(h));
+    int64_t due_ms = wake_ms(h);
+    if (!h->has_claim && h->parked_ms + CLAIM_MS < due_ms)
+        due_ms = h->parked_ms + CLAIM_MS;
+    timers_arm(&h->e->timers, &h->timer, due_ms);
 }
+
+static void claim(struct engine_http *h, int64_t dead_id);
 
 static void
 on_timer(struct timer *t)
@@ -361,7 +376,7 @@ on_timer(struct timer *t)
         timers_arm(&h->e->timers, t, now_ms + 1);
         return;
     }
-    h->session.gen = gen; /* what we claimed; the rest is as POSTs have left it */
+    h->session.gen = gen; /* of the cursor; the rest is as POSTs have left it */
     h->session.reason = STR_NONE;
     h->sub.form = engine_form(h->e, s->protocol, (enum sio_parser)s->parser);
     if (session_is_dead(s, now_ms)) {
@@ -370,7 +385,10 @@ on_timer(struct timer *t)
         return;
     }
     if (now_ms < wake_ms(h)) {
-        arm(h);
+        if (h->has_claim)
+            arm(h);
+        else
+            claim(h, 0);
         return;
     }
     /* EIO-PING */
@@ -388,7 +406,7 @@ retry(struct engine_http *h)
 {
     adapter_leave(&h->e->adapter, &h->sub);
     due_clear(&h->due);
-    h->is_noop = h->is_ping = h->is_close = h->has_replay = false;
+    h->is_noop = h->is_ping = h->is_close = h->has_replay = h->has_claim = false;
     h->session = (struct store_session){0};
     if (h->answer == NULL)
         http_free(h);
@@ -396,6 +414,18 @@ retry(struct engine_http *h)
         http_answer_empty(h, 503);
     else
         engine_later(h->e, &h->later, poll_turn);
+}
+
+static void
+parked(struct engine_http *h)
+{
+    h->state = HTTP_PARKED;
+    if (h->e->is_draining)
+        h->is_noop = true;
+    if (h->due.n > 0 || h->is_noop || h->is_close)
+        engine_later(h->e, &h->later, poll_turn);
+    else
+        arm(h);
 }
 
 static void
@@ -412,40 +442,32 @@ on_claimed(void *arg, const struct store_result *r)
         http_answer_empty(h, 503);
         return;
     }
+    h->has_claim = true;
     h->session.gen = r->lease.gen;
     h->session.upgrade_id = r->lease.upgrade_id;
-    h->state = HTTP_PARKED;
     if (h->answer == NULL) {
         poll_gone(h);
         return;
     }
-    if (h->e->is_draining)
-        h->is_noop = true;
-    if (h->due.n > 0 || h->is_noop || h->is_close)
-        engine_later(h->e, &h->later, poll_turn);
-    else
-        arm(h);
-}
-
-/* EIO-POLL */
-/* Does another poll of this process stand in the index for the session, parked or with
- * its claim under way? It must not be driven out: it would never hear of the end. */
-static bool
-has_twin(const struct engine_http *h)
-{
-    struct sub *o = map_find(&h->e->adapter.sessions, h->sub.session_id);
-    return o != NULL && o != &h->sub && o->ops == &poll_ops &&
-           http_of_sub(o)->answer != NULL;
+    parked(h);
 }
 
 static void
 claim(struct engine_http *h, int64_t dead_id)
 {
     struct store_unit *u = store_unit_create();
+    h->state = HTTP_BUSY;
+    store_unit_poll_claim(u, h->session.session_id, h->session.gen, dead_id);
+    engine_submit(h->e, u, on_claimed, h);
+}
+
+/* EIO-POLL */
+static void
+park(struct engine_http *h, int64_t dead_id)
+{
     const struct store_session *s = &h->session;
     enum rc rc = expand(h);
     if (rc != RC_OK) {
-        store_unit_destroy(u);
         if (rc == RC_NOTFOUND)
             end_of_log(h);
         else
@@ -454,6 +476,7 @@ claim(struct engine_http *h, int64_t dead_id)
     }
     h->is_ping = !s->is_pinged && s->protocol != 3 && clock_now_ms() >= s->ping_ms;
     if (h->due.n > 0 || h->is_ping || h->hold_ms == 0) {
+        struct store_unit *u = store_unit_create();
         int64_t cursor = cut(h);
         h->state = HTTP_ANSWERING;
         adapter_leave(&h->e->adapter, &h->sub);
@@ -461,15 +484,12 @@ claim(struct engine_http *h, int64_t dead_id)
         engine_submit(h->e, u, on_answered, h);
         return;
     }
-    if (has_twin(h)) { /* EIO-POLL-OVERLAP */
-        store_unit_destroy(u);
-        http_close_session(h, false);
-        return;
-    }
     h->sub.ops = &poll_ops;
     adapter_enter(&h->e->adapter, &h->sub);
-    store_unit_poll_claim(u, s->session_id, dead_id);
-    engine_submit(h->e, u, on_claimed, h);
+    if (dead_id != 0)
+        claim(h, dead_id);
+    else
+        parked(h);
 }
 
 /* ---- the session as found ---- */
@@ -506,6 +526,16 @@ is_server_side(struct str reason)
     return false;
 }
 
+/* Does another poll of this process stand in the index for the session? It must not be
+ * driven out: it would never hear of the end. */
+static bool
+has_twin(const struct engine_http *h)
+{
+    struct sub *o = map_find(&h->e->adapter.sessions, h->session.session_id);
+    return o != NULL && o != &h->sub && o->ops == &poll_ops &&
+           http_of_sub(o)->answer != NULL;
+}
+
 /* What the session's state alone decides; true: answered, or to be tried again. */
 static bool
 judge(struct engine_http *h, int64_t *dead_id)
@@ -522,6 +552,8 @@ judge(struct engine_http *h, int64_t *dead_id)
     } else if (session_is_dead(s, now_ms)) {
         session_expire(e, s, now_ms);
         http_answer_error(h, EIO_E_SID_UNKNOWN);
+    } else if (has_twin(h)) {
+        http_close_session(h, false); /* EIO-POLL-OVERLAP */
     } else if (s->owner_id != 0 && s->owner_id == store_process_id(e->store) &&
                is_releasing(h)) {
         retry(h);
@@ -598,7 +630,7 @@ poll_try(struct engine_http *h)
     } else if (!judge(h, &dead_id)) {
         h->parked_ms = clock_now_ms();
         reset_upgrade(h);
-        claim(h, dead_id);
+        park(h, dead_id);
     }
 }
 
@@ -617,7 +649,8 @@ poll_gone(struct engine_http *h)
     if (e->cfg->aborted_poll == CFG_ABORT_STRICT) {
         session_close(e, h->session.session_id,
                       SIO_R_TRANSPORT_ERROR); /* EIO-POLL-ABORT */
-    } else { /* nothing was sent: the cursor stays, the lease is free again */
+    } else if (h->has_claim) { /* nothing was sent: the cursor stays, the lease is free
+                                  again */
         struct store_unit *u = store_unit_create();
         store_unit_poll_answer(u, h->session.session_id, h->session.gen,
                                h->session.cursor_seq, false);

@@ -40,11 +40,17 @@ tear_down(void **state)
 /* ---- one call a step, as the engine's units ---- */
 
 static struct fx_outcome
-claim(struct fx_process *p, int64_t session, int64_t dead_id)
+claim_as_read(struct fx_process *p, int64_t session, int64_t gen, int64_t dead_id)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_poll_claim(u, session, dead_id);
+    store_unit_poll_claim(u, session, gen, dead_id);
     return fx_run(p, u);
+}
+
+static struct fx_outcome
+claim(struct fx_process *p, int64_t session, int64_t dead_id)
+{
+    return claim_as_read(p, session, fx_int(p, "SELECT gen FROM t_lease"), dead_id);
 }
 
 static struct fx_outcome
@@ -629,8 +635,12 @@ act(struct two *t, struct belief *all, int64_t *sent)
     }
     case 2:
     case 3:
-        o = claim(b->p, t->session, b->dead_id);
+        if (!b->has_read)
+            break;
+        o = claim_as_read(b->p, t->session, b->read_gen, b->dead_id);
         if (o.rc == RC_OK) {
+            assert_int_equal(b->read_cursor_seq, *sent);
+            b->has_read = false;
             b->has_claim = true;
             b->gen = o.lease.gen;
             b->cursor_seq = o.lease.cursor_seq;
