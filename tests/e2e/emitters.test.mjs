@@ -10,7 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import { build } from './lib/npm.mjs';
 import { call, client, connect, next, plain } from './lib/official.mjs';
 import { needsOwn, startServer } from './lib/server.mjs';
-import { slowness, within } from './lib/wait.mjs';
+import { slowness, until, within } from './lib/wait.mjs';
 
 const app = path.join(build, 'apps/emitters.so');
 let server;
@@ -82,6 +82,8 @@ describe('app_server_ask', { skip: needsOwn }, () => {
   it('ends at once if there is no other process; a dead one is not waited for', async () => {
     const [a, b, c] = [server.fcgi[0], server.fcgi[1], server.ws[1]];
     for (const program of [a, b, c]) await program.kill('SIGTERM');
+    // One that could not take its row away is noticed within a second.
+    await until('only this one to be left', async () => (await server.value('SELECT count(*) FROM t_process')) === 1);
     const [seen] = await ask(socket, 'who', 5000);
     assert.deepEqual([seen.late, seen.expected, seen.answers], [false, 0, []]);
     await a.start();
