@@ -286,7 +286,8 @@ install: all
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: siolite' 'Description: a Socket.IO server; headers of its applications' \
 	    'Version: $(VERSION)' 'Requires: jansson' 'Cflags: -I$${prefix}/include' >$(D)/share/pkgconfig/siolite.pc
 	$(if $(wildcard $(CLIENT)/dist),install -d $(D)/share/siolite/client && \
-	    install -m 644 $(CLIENT)/package.json $(CLIENT)/dist/*.js $(CLIENT)/dist/*.map $(D)/share/siolite/client)
+	    install -m 644 $(CLIENT)/package.json $(CLIENT)/dist/*.js $(CLIENT)/dist/*.map $(wildcard $(CLIENT)/dist/*.br) \
+	    $(D)/share/siolite/client)
 uninstall:
 	rm -f $(D)/bin/siolite-ws $(D)/bin/siolite-hook $(D)/bin/siolite
 	for m in $(MAN); do rm -f $(D)/share/man/man$${m##*.}/$${m##*/}; done

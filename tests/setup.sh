@@ -116,3 +116,14 @@ if ! cmp -s tests/package-lock.json build/npm/installed.json; then
     fi
     cp tests/package-lock.json build/npm/installed.json
 fi
+
+# The client's files in brotli, beside them: siolite.fcgi serves these, and has no encoder.
+client=build/npm/node_modules/socket.io-client/dist
+if ! [ -e $client/socket.io.js.br ]; then
+    node -e '
+        const fs = require("fs");
+        const { brotliCompressSync } = require("zlib");
+        for (const file of process.argv.slice(1))
+            fs.writeFileSync(`${file}.br`, brotliCompressSync(fs.readFileSync(file)));
+    ' $client/*.js $client/*.map || exit 1
+fi

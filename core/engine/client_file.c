@@ -5,6 +5,9 @@
  * 1. Files are read once, before the loop runs: a request waits for no disk.
  * 2. Nothing of a request becomes a part of a file name: only the names below are served.
  * 3. Together they take no more than TOTAL_BYTES_MAX.
+ * 4. Brotli is a file beside the file, made where the client was installed: the best form
+ * costs seconds once, and no library here. One that is older than its original is not
+ * used.
  *
  * Loop thread.
  *
@@ -16,6 +19,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -47,6 +51,7 @@ static const char *const FOLDERS[] = {"../share/siolite/client",
 
 struct client_files {
     struct buf text[N_FILES]; /* empty: that one is not there */
+    struct buf brotli[N_FILES];
     size_t n_bytes;
     char etag[64]; /* with its quotes */
 };
@@ -79,21 +84,44 @@ read_file(const char *path, size_t n_max, struct buf *out)
     return is_ok;
 }
 
+/* They stay for long, so in memory that fits. */
+static void
+read_fitting(struct client_files *files, const char *path, struct buf *out)
+{
+    if (!read_file(path, TOTAL_BYTES_MAX - files->n_bytes, out))
+        return;
+    char *fitting = str_dup(buf_str(out));
+    size_t len = out->len;
+    buf_fini(out);
+    *out = (struct buf){.p = fitting, .len = len, .cap = len + 1};
+    files->n_bytes += len;
+}
+
+static bool
+is_older(const char *path, const char *than)
+{
+    struct stat a, b;
+    if (stat(path, &a) != 0 || stat(than, &b) != 0)
+        return true;
+    return a.st_mtim.tv_sec < b.st_mtim.tv_sec || (a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
+                                                   a.st_mtim.tv_nsec < b.st_mtim.tv_nsec);
+}
+
 static void
 read_files(struct client_files *files, const char *folder)
 {
-    struct buf path = {0};
+    struct buf path = {0}, brotli = {0};
     for (size_t i = 0; i < N_FILES; i++) {
         join(&path, folder, FILES[i].name);
-        if (!read_file(path.p, TOTAL_BYTES_MAX - files->n_bytes, &files->text[i]))
-            continue;
-        char *fitting = str_dup(buf_str(&files->text[i])); /* they stay for long */
-        size_t len = files->text[i].len;
-        buf_fini(&files->text[i]);
-        files->text[i] = (struct buf){.p = fitting, .len = len, .cap = len + 1};
-        files->n_bytes += len;
+        read_fitting(files, path.p, &files->text[i]);
+        buf_clear(&brotli);
+        buf_append_f(&brotli, "%s.br", path.p);
+        buf_append_c(&brotli, '\0');
+        if (files->text[i].len > 0 && !is_older(brotli.p, path.p))
+            read_fitting(files, brotli.p, &files->brotli[i]);
     }
     buf_fini(&path);
+    buf_fini(&brotli);
 }
 
 /* The package's version: its package.json lies in the folder, or above `dist`. */
@@ -180,8 +208,10 @@ client_files_load(const struct cfg *cfg)
 void
 client_files_destroy(struct client_files *files)
 {
-    for (size_t i = 0; files != NULL && i < N_FILES; i++)
+    for (size_t i = 0; files != NULL && i < N_FILES; i++) {
         buf_fini(&files->text[i]);
+        buf_fini(&files->brotli[i]);
+    }
     free(files);
 }
 
@@ -226,6 +256,31 @@ is_match(struct str tags, const char *etag)
     return false;
 }
 
+/* Accept-Encoding: is br in it, and not with q=0? */
+static bool
+accepts_brotli(struct str accept)
+{
+    while (accept.len > 0) {
+        struct str item = str_slice(accept, 0, str_index(accept, ','));
+        accept = str_slice(accept, item.len + 1, accept.len);
+        while (item.len > 0 && item.p[0] == ' ')
+            item = str_slice(item, 1, item.len);
+        size_t n = str_index(item, ';');
+        struct str name = str_slice(item, 0, n), q = str_slice(item, n + 1, item.len);
+        while (name.len > 0 && name.p[name.len - 1] == ' ')
+            name.len--;
+        if (!str_eq_nocase(name, "br"))
+            continue;
+        size_t equals = str_index(q, '=');
+        q = str_slice(q, equals + 1, q.len);
+        bool is_zero = q.len > 0;
+        for (size_t i = 0; i < q.len; i++)
+            is_zero &= q.p[i] == '0' || q.p[i] == '.' || q.p[i] == ' ';
+        return !is_zero;
+    }
+    return false;
+}
+
 /* EIO-CLIENT-FILE */
 bool
 client_files_answer(const struct client_files *files, const struct cfg *cfg,
@@ -249,6 +304,12 @@ client_files_answer(const struct client_files *files, const struct cfg *cfg,
             .body = buf_str(&files->text[i]),
             .can_compress = threshold > 0 && files->text[i].len >= threshold,
         };
+    if (out->can_compress && files->brotli[i].len > 0 &&
+        accepts_brotli(engine_header_get(r, "accept-encoding"))) {
+        out->body = buf_str(&files->brotli[i]);
+        out->can_compress = false;
+        buf_append_z(headers, "Content-Encoding: br\r\n");
+    }
     out->headers = buf_str(headers);
     return true;
 }

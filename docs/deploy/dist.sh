@@ -65,7 +65,7 @@ END
 "$build/siolite" conf htaccess --config "$stage/socket.io/siolite.conf" >"$stage/socket.io/.htaccess"
 
 client=build/npm/node_modules/socket.io-client
-cp $client/package.json $client/dist/*.js "$stage/client/"
+cp $client/package.json $client/dist/*.js $client/dist/*.js.br "$stage/client/"
 cp -r docs/examples/. "$stage/examples/"
 cp README.md CHANGELOG.md LICENSE "$stage/"
 cp docs/*.md "$stage/docs/"

@@ -78,18 +78,41 @@ describe('client files', { skip: needsOwn }, () => {
   });
 
   it('are compressed for who can read it', async () => {
-    for (const [coding, decode] of [
+    for (const [coding, decode, accept = coding] of [
       ['gzip', zlib.gunzipSync],
       ['deflate', zlib.inflateSync],
+      ['br', zlib.brotliDecompressSync, 'gzip, deflate, br, zstd'],
+      ['gzip', zlib.gunzipSync, 'gzip;q=0.5, br;q=0'],
     ]) {
       const answer = await get(server, 'socket.io.js', {
-        headers: { 'Accept-Encoding': coding },
+        headers: { 'Accept-Encoding': accept },
       });
       assert.equal(answer.headers['content-encoding'], coding);
       assert.match(answer.headers.vary, /Accept-Encoding/);
       assert.ok(answer.bytes.length < text('socket.io.js').length / 2);
       assert.ok(decode(answer.bytes).equals(text('socket.io.js')));
     }
+  });
+
+  it('are not sent in a brotli form that is older than they are', async () => {
+    const folder = fs.mkdtempSync(path.join(root, 'build/client-'));
+    for (const name of ['socket.io.js', 'socket.io.min.js']) {
+      fs.copyFileSync(path.join(dist, name), path.join(folder, name));
+      fs.copyFileSync(path.join(dist, `${name}.br`), path.join(folder, `${name}.br`));
+    }
+    fs.utimesSync(path.join(folder, 'socket.io.js.br'), 1, 1);
+    const other = await startServer({
+      set: { serve_client: 'on', client_dir: folder },
+      fcgi: 1,
+      ws: 0,
+    });
+    const headers = { 'Accept-Encoding': 'br' };
+    for (const [name, coding] of [['socket.io.js', undefined], ['socket.io.min.js', 'br']]) {
+      const answer = await get(other, name, { headers });
+      assert.equal(answer.headers['content-encoding'], coding, name);
+    }
+    await other.stop();
+    fs.rmSync(folder, { recursive: true });
   });
 
   it('are told by HEAD', async () => {
