@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { Hook, options } from './lib/hook.mjs';
 import { require } from './lib/npm.mjs';
-import { client, freshNsp, next } from './lib/official.mjs';
+import { call, client, freshNsp, next } from './lib/official.mjs';
 import { needsOwn, startServer } from './lib/server.mjs';
 import { pause, until, within } from './lib/wait.mjs';
 
@@ -99,6 +99,70 @@ test('a refusal brings message and data', { skip }, async () => {
   assert.equal(error.message, 'not you');
   assert.deepEqual(error.data, { code: 7 });
   assert.equal(await server.value("SELECT count(*) FROM hook WHERE kind = 'connect'"), 0);
+});
+
+test('user and data are set with the connection', { skip }, async () => {
+  rules.connect = () => ({
+    body: '[{"socket_user":{"user":"ada"}},{"socket_data":{"data":{"n":[1,"two"],"big":12345678901234567890}}}]',
+  });
+  const socket = await connect('websocket');
+  const [row] = await server.sql(`SELECT user, data FROM socket WHERE socket = '${socket.id}'`);
+  assert.deepEqual({ ...row }, { user: 'ada', data: '{"n":[1,"two"],"big":12345678901234567890}' });
+  socket.emit('hello');
+  await until('the event', () => of(socket, 'event').length === 1);
+  assert.equal(of(socket, 'event')[0].user, 'ada');
+});
+
+test('an event is answered by an ack, later events know what it set', { skip }, async () => {
+  const socket = await connect('websocket');
+  rules.name = (event) => [
+    { socket_user: { user: event.args[0] } },
+    { room_join: { room: 'named' } },
+    { ack: { args: [null, event.args[0].toUpperCase()] } },
+  ];
+  rules.who = (event) => [{ ack: { args: [event.user, event.rooms, event.wants_ack] } }];
+  const acks = await within(5000, 'both acks', Promise.all(['name', 'who'].map(
+    (event) => new Promise((resolve) => socket.emit(event, 'grace', (...args) => resolve(args))))));
+  assert.deepEqual(acks, [[null, 'GRACE'], ['grace', ['named'], true]]);
+});
+
+test('an ack may come later, from anywhere', { skip }, async () => {
+  const socket = await connect('polling');
+  const ack = call(socket, 'think');
+  const [told] = await until('the event', () => of(socket, 'event').length > 0 && of(socket, 'event'));
+  await server.sql(`INSERT INTO ack (event_id, args) VALUES ('${told.ack}', '["at last"]')`);
+  assert.equal(await ack, 'at last');
+});
+
+test('binary goes both ways', { skip }, async () => {
+  const socket = await connect('websocket');
+  rules.picture = (event) => [
+    { emit: { room: event.socket, event: 'back', args: [event.args[1], { deep: [event.args[0]] }] } },
+    { ack: { args: [{ $binary: Buffer.from('yes').toString('base64') }] } },
+  ];
+  const picture = Buffer.from([0, 1, 254, 255]);
+  const ack = call(socket, 'picture', picture, { a: Buffer.from('text') });
+  const back = await next(socket, 'back');
+  assert.deepEqual(back.slice(0, 2), [{ a: Buffer.from('text') }, { deep: [picture] }]);
+  assert.deepEqual(await ack, Buffer.from('yes'));
+  const [told] = of(socket, 'event');
+  assert.deepEqual(told.args[0], { $binary: picture.toString('base64') });
+});
+
+test('the end of a question is told, with its answers', { skip }, async () => {
+  const nsp = freshNsp();
+  const [yes, no] = [await connect('websocket', { nsp }), await connect('polling', { nsp })];
+  yes.on('vote', (ack) => ack('yes', Buffer.from('!')));
+  rules.open = () => [{ ask: { event: 'vote', timeout_ms: 300 } }];
+  rules.ack = (event) => [{ emit: { nsp, event: 'result', args: [event.answers.length, event.n_expected] } }];
+  yes.emit('open');
+  const [told] = await until('the end of the question', () => hook.of('ack').length > 0 && hook.of('ack'));
+  assert.equal(told.ask, of(yes, 'event')[0].event_id);
+  assert.equal(told.state, 'timeout');
+  assert.deepEqual([told.n_expected, told.n_answered], [2, 1]);
+  assert.deepEqual(told.answers, [{ socket: yes.id, args: ['yes', { $binary: 'IQ==' }] }]);
+  const result = await no.events.find('the result', ([event]) => event === 'result');
+  assert.deepEqual(result.slice(1, 3), [1, 2]);
 });
 
 test('each socket is told of in order, several at a time', { skip }, async () => {

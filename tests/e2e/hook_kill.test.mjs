@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+//
+// The web hook, and processes that die: what was told is told again under the same id, and takes
+// effect once; nothing of what was committed is lost, and each socket's order stays.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Hook, options } from './lib/hook.mjs';
+import { client, next } from './lib/official.mjs';
+import { needsOwn, startServer } from './lib/server.mjs';
+import { pause, until, within } from './lib/wait.mjs';
+
+const skip = needsOwn;
+let hook;
+let server;
+let rules = {};
+
+before(async () => {
+  if (skip) return;
+  hook = await new Hook((event, n) => (rules[event.event] ?? rules[event.kind] ?? (() => []))(event, n)).start();
+  server = await startServer({ app: '', hooks: 2, set: options(hook, { hook_concurrency: 4 }) });
+});
+
+after(async () => {
+  await server?.stop({ allowErrors: true }); // lighttpd and clients notice the dead
+  await hook?.stop();
+});
+
+async function connect(url, mode, more = {}) {
+  const socket = client(url, mode, more);
+  await within(5000, 'the client to connect', socket.ready);
+  return socket;
+}
+
+// Kills the worker that posts this event, and starts it again.
+async function killPoster(eventId) {
+  const pid = await server.value(`SELECT os_pid FROM hook JOIN process USING (process_id) WHERE event_id = '${eventId}'`);
+  const worker = server.hooks.find((program) => program.pid === pid);
+  await worker.kill();
+  await worker.start();
+}
+const emits = (event) => server.value(`SELECT count(*) FROM emit WHERE event = '${event}'`);
+
+test('a worker that is killed while it posts: told twice, done once', { skip }, async () => {
+  const socket = await connect(server.url, 'websocket');
+  rules.one = async (event, n) => {
+    if (n === 1) await killPoster(event.event_id);
+    return [{ emit: { event: 'one done' } }, { ack: { args: [n] } }];
+  };
+  assert.equal(await socket.timeout(9000).emitWithAck('one'), 2);
+  assert.equal(await emits('one done'), 1);
+});
+
+test('a worker that is killed when it has the answer: done once', { skip }, async () => {
+  const socket = await connect(server.url, 'websocket');
+  const told = new Set();
+  rules.two = (event) => {
+    told.add(event.event_id);
+    // As soon as the answer is on its way.
+    if (told.size % 2 === 1) setImmediate(() => server.hooks.forEach((worker) => worker.isRunning && worker.signal('SIGKILL')));
+    return [{ emit: { event: 'two done', args: [event.args[0]] } }];
+  };
+  for (let i = 0; i < 6; i++) {
+    socket.emit('two', i);
+    await until(`event ${i} to be done`, async () => {
+      for (const worker of server.hooks) if (!worker.isRunning) await worker.start();
+      return (await emits('two done')) === i + 1;
+    }, 9000);
+  }
+  assert.equal(await server.value('SELECT count(*) FROM hook'), 0);
+});
+
+test('without a worker events wait, and are told in order later', { skip }, async () => {
+  const socket = await connect(server.url, 'polling');
+  for (const worker of server.hooks) await worker.kill();
+  for (let i = 0; i < 10; i++) socket.emit('three', i);
+  await until('the events to wait', async () => (await server.value('SELECT n_waiting FROM hook_total')) === 10);
+  rules.three = (event) => [{ emit: { room: event.socket, event: 'three done', args: event.args } }];
+  for (const worker of server.hooks) await worker.start();
+  for (let i = 0; i < 10; i++) assert.deepEqual(await next(socket, 'three done'), [i]);
+});
+
+// SIO-HOOK-CONNECT
+test('a front that is killed while a connection waits: told as never connected', { skip }, async () => {
+  let accept;
+  rules.connect = () => new Promise((resolve) => (accept = resolve));
+  const socket = client(server.sidecars[1], 'websocket');
+  await until('the connection to be told', () => accept);
+  const id = hook.calls.at(-1).event.socket;
+  await server.ws[1].kill();
+  await until('the session to be closed', async () =>
+    (await server.value("SELECT count(*) FROM session WHERE state = 'open' AND session_id NOT IN (SELECT session_id FROM socket)")) === 0);
+  accept([{ emit: { event: 'in vain' } }]);
+  delete rules.connect;
+  await until('its end to be told', () => hook.of('disconnect').some((event) => event.socket === id && event.reason === 'never connected'));
+  assert.equal(await emits('in vain'), 0);
+  assert.equal(socket.connected, false);
+  await server.ws[1].start();
+});
+
+// A receiver in a process of its own, which is killed too.
+class Receiver {
+  constructor(folder) {
+    this.file = path.join(folder, 'told.txt');
+    this.script = fileURLToPath(new URL('./lib/hook_receiver.mjs', import.meta.url));
+  }
+
+  async start(port) {
+    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, this.script, this.file, String(port)],
+      { stdio: ['ignore', 'pipe', 'inherit'] });
+    const line = await within(5000, 'the receiver to listen', new Promise((resolve) => this.child.stdout.once('data', resolve)));
+    return Number(String(line));
+  }
+
+  kill() {
+    const gone = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.kill('SIGKILL');
+    return gone;
+  }
+
+  told() {
+    return fs.readFileSync(this.file, 'utf8').split('\n').slice(0, -1).map((line) => JSON.parse(line));
+  }
+}
+
+test('workers, fronts and the receiver are killed again and again: nothing is lost or doubled', { skip }, async () => {
+  const other = await startServer({ app: '', hooks: 2, set: options(hook, { hook_concurrency: 4, hook_connect_wait: '9s' }) });
+  const receiver = new Receiver(other.folder);
+  const port = await receiver.start(0);
+  const text = fs.readFileSync(path.join(other.folder, 'siolite.conf'), 'utf8');
+  fs.writeFileSync(path.join(other.folder, 'siolite.conf'), text.replace(/^hook_url.*$/m, `hook_url = http://127.0.0.1:${port}/`));
+  for (const worker of other.hooks) await worker.kill().then(() => worker.start());
+
+  const sockets = await Promise.all(['polling', 'websocket', 'polling', 'websocket', 'websocket'].map(
+    (mode, i) => connect(other.entries[i % 2], mode, { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 50 })));
+  let n = 0;
+  let isOver = false;
+  const talk = Promise.all(sockets.map(async (socket) => {
+    while (!isOver) {
+      if (socket.connected) socket.emit('step', n++);
+      await pause(5 + Math.random() * 10);
+    }
+  }));
+  const victims = [other.hooks[0], receiver, other.hooks[1], other.fcgi[0], other.hooks[0], other.ws[1], receiver, other.hooks[1], other.fcgi[1]];
+  for (const victim of victims) {
+    await pause(100 + Math.random() * 200);
+    await victim.kill();
+    await pause(Math.random() * 100);
+    await victim.start(port);
+  }
+  isOver = true;
+  await talk;
+  await until('the queue to be empty', async () => (await other.value('SELECT count(*) FROM hook')) === 0, 15_000);
+
+  const done = (await other.sql("SELECT args FROM emit WHERE event = 'done'")).map((row) => JSON.parse(row.args));
+  const told = receiver.told();
+  const ids = new Set(told.filter((event) => event.kind === 'event').map((event) => event.event_id));
+  assert.ok(done.length > 100, `${done.length} events`);
+  assert.equal(done.length, ids.size, 'each event took effect');
+  assert.equal(new Set(done.map(([, id]) => id)).size, done.length, 'once');
+  assert.ok(told.length > new Set(told.map((event) => event.event_id)).size, 'some were told again');
+  const starts = new Set(told.filter((event) => event.kind === 'connect').map((event) => event.socket));
+  for (const id of starts) {
+    const numbers = done.filter(([socket]) => socket === id).map(([, , number]) => number);
+    assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b), 'in order');
+    const kinds = told.filter((event) => event.socket === id).map((event) => event.kind);
+    assert.deepEqual(kinds, [...kinds].sort((a, b) => '0ced'.indexOf(a[0]) - '0ced'.indexOf(b[0])), 'connect, events, disconnect');
+  }
+  const open = new Set((await other.sql('SELECT socket FROM socket')).map((row) => row.socket));
+  const ended = new Set(told.filter((event) => event.kind === 'disconnect').map((event) => event.socket));
+  for (const id of starts) assert.equal(ended.has(id), !open.has(id), 'the end of each is told');
+  await receiver.kill();
+  await other.stop({ allowErrors: true });
+});
