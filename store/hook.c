@@ -222,6 +222,34 @@ store_unit_hook_hold(struct store_unit *u, const struct store_hook_new *h, int64
     s->head.packet = refusal;
 }
 
+/* ---- a connection that was accepted ---- */
+
+static enum rc
+is_connected(struct store_write *w, struct str sio_id, bool *out)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_hook_connected);
+    conn_bind_str(q, STORE_PARAM_hook_connected_sio_id, sio_id);
+    enum rc rc = conn_step(q);
+    sqlite3_reset(q);
+    *out = rc == RC_OK;
+    return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+static enum rc
+run_vain(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct put_step *s = (struct put_step *)step;
+    bool is_there = false;
+    enum rc rc = is_connected(w, s->h.sio_id, &is_there);
+    return rc != RC_OK || is_there ? rc : insert(w, u, &s->h, 0);
+}
+
+void
+store_unit_hook_vain(struct store_unit *u, const struct store_hook_new *h)
+{
+    (void)add_put(u, run_vain, h);
+}
+
 /* ---- claims, and what becomes of them ---- */
 
 static struct hook_step *

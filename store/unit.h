@@ -296,6 +296,9 @@ struct store_hook_new {
 };
 /* Queues it behind those of its socket. No room: it is dropped, counted and logged. */
 void store_unit_hook_put(struct store_unit *u, const struct store_hook_new *h);
+/* The same where no open socket has this id: so that the receiver hears of the end of
+ * what it takes for connected. Whatever the room. */
+void store_unit_hook_vain(struct store_unit *u, const struct store_hook_new *h);
 /* A connection that waits: if it is still there at due_ms, the job STORE_JOB_HOOK_EXPIRE
  * runs with job_args. One of the same session and namespace that waits already: nothing
  * happens. No room: `refusal` is sent to the session instead; it is taken. */

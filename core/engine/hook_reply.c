@@ -75,7 +75,7 @@ put_vain(struct hook_call *c, struct store_unit *u)
                                .sio_id = c->row.sio_id,
                                .nsp = c->row.nsp,
                                .body = STR(HOOK_VAIN_BODY)};
-    store_unit_hook_put(u, &h);
+    store_unit_hook_vain(u, &h);
 }
 
 static struct work
@@ -213,12 +213,16 @@ add_refuse(struct hook_call *c, struct store_unit *u, struct buf *err)
     return RC_OK;
 }
 
-/* What the verb ack calls the event; len 0: it wants none. */
+/* What the verb ack calls the event: without a number the ack is none. */
 static void
 ack_id_of(const struct hook_call *c, struct buf *id)
 {
-    if (c->row.kind == STORE_HOOK_EVENT && c->row.has_ack_id)
-        buf_append_f(id, "%.*s:%lld", STR_ARG(c->row.sio_id), (long long)c->row.ack_id);
+    if (c->row.kind != STORE_HOOK_EVENT)
+        return;
+    buf_append_str(id, c->row.sio_id);
+    buf_append_c(id, ':');
+    if (c->row.has_ack_id)
+        buf_append_int(id, c->row.ack_id);
 }
 
 static enum rc
@@ -356,6 +360,7 @@ let_in(struct work *w, struct hook_call *c, struct buf *err)
     connect_accept(w, k);
     connect_group(w, &mark, k, "connection");
     json_decref(wrapper);
+    put_vain(c, w->u); /* if an application in C or SQL doesn't let it in */
     return add_effects(c, w->u, err);
 }
 

@@ -35,6 +35,10 @@ INSERT INTO t_hook (event_id, kind, sio_id, socket_id, session_id, job_id, nsp, 
 VALUES (:event_id, :kind, :sio_id, :socket_id, :session_id, :job_id, :nsp, :body, :attachments, :ack_id, :n_bytes, :now_ms,
     CASE WHEN NOT EXISTS (SELECT 1 FROM t_hook WHERE sio_id = :sio_id AND is_parked = 0) THEN :now_ms END);
 
+-- name: hook_connected
+-- in: sio_id; out: 1; zero rows: it is not there
+SELECT 1 FROM t_socket WHERE sio_id = :sio_id AND state = 0;
+
 -- name: hook_claim
 -- in: hook_id gen process_id; no columns; zero rows changed: somebody was first
 UPDATE t_hook SET owner_id = :process_id, gen = gen + 1, n_tries = n_tries + 1

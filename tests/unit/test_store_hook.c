@@ -340,6 +340,24 @@ test_the_end_of_a_connection_that_nobody_was_told_of_is_not_told(void **state)
 }
 
 static void
+test_an_end_is_told_only_of_who_is_not_there(void **state)
+{
+    struct two *t = *state;
+    struct store_unit *u = store_unit_create();
+    struct store_hook_new h = {.kind = STORE_HOOK_DISCONNECT,
+                               .event_id = STR("v0"),
+                               .sio_id = STR("id0"),
+                               .nsp = STR("/"),
+                               .body = GONE};
+    store_unit_hook_vain(u, &h);
+    h.event_id = STR("v1");
+    h.sio_id = STR("nobody");
+    store_unit_hook_vain(u, &h);
+    assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
+    FX_ASSERT_TEXT(&t->a, ALL, "v1");
+}
+
+static void
 test_a_socket_is_remembered_until_its_end_is_told(void **state)
 {
     struct two *t = *state;
@@ -391,6 +409,7 @@ main(void)
         T(test_an_answered_connection_is_not_refused_any_more),
         T(test_a_connection_that_waited_in_vain_is_not_accepted_any_more),
         T(test_the_end_of_a_connection_that_nobody_was_told_of_is_not_told),
+        T(test_an_end_is_told_only_of_who_is_not_there),
         T(test_a_socket_is_remembered_until_its_end_is_told),
         T(test_a_session_guard_holds_for_an_open_session),
     };
