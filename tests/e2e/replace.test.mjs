@@ -41,14 +41,18 @@ describe('a new release', { skip: needsOwn }, () => {
   // lighttpd, which found a program away, looks again at it about once a second: until then it must not miss another one.
   const trusted = () => until('lighttpd to have found all programs again', () => {
     const log = fs.readFileSync(path.join(server.folder, 'lighttpd-error.log'), 'utf8');
-    return log.split('establishing connection failed').length === log.split('gw-server re-enabled').length;
-  });
+    const targets = [...server.fcgi, ...server.ws].map(({ target }) => (typeof target === 'number' ? `tcp:127.0.0.1:${target}` : `unix:${target}`));
+    return targets.every((at) => log.lastIndexOf(`connection failed: socket: ${at}:`) <= log.lastIndexOf(`re-enabled: ${at} `));
+  }, 15_000);
   async function duringTraffic(act) {
     let isOver = false;
     const traffic = (async () => { while (!isOver) await tick(); })();
-    await act();
-    isOver = true;
-    await traffic;
+    try {
+      await act();
+    } finally {
+      isOver = true;
+      await traffic;
+    }
     await tick();
   }
   const assertComplete = async (members) => {
