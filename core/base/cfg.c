@@ -516,6 +516,19 @@ cfg_set(struct cfg *c, struct str key_value, const char *where, struct buf *err)
 }
 
 static bool
+has_short_word(struct str list)
+{
+    enum { TOKEN_BYTES_MIN = 16 };
+    while (list.len) {
+        struct str word = str_slice(list, 0, str_index(list, ' '));
+        list = str_slice(list, word.len + 1, list.len);
+        if (word.len && word.len < TOKEN_BYTES_MIN)
+            return true;
+    }
+    return false;
+}
+
+static bool
 is_hook_url(const char *url)
 {
     struct str s = str_of(url), http = STR("http://"), https = STR("https://");
@@ -569,6 +582,8 @@ cfg_check(const struct cfg *c, struct buf *err)
         buf_append_z(err, "ping_timeout: is zero; allowed: a time");
     else if (c->api_token[0] && c->api_token_file[0])
         buf_append_z(err, "api_token: api_token_file is given too; allowed: one of them");
+    else if (has_short_word(str_of(c->api_token)))
+        buf_append_z(err, "api_token: one is too short; allowed: 16 characters or more");
     else if (c->hook_url[0])
         check_hook(c, err);
     return err->len ? RC_INVALID : RC_OK;

@@ -108,7 +108,6 @@ static void
 append_value(struct buf *b, struct str name, const struct store_value *v,
              struct str attachments)
 {
-    static const char *const json = "args data answer rooms except_rooms ";
     if (v == NULL || v->type == STORE_NULL || v->type == STORE_BLOB)
         buf_append_z(b, "null");
     else if (v->type == STORE_INT && str_has_prefix(name, STR("is_")))
@@ -117,7 +116,7 @@ append_value(struct buf *b, struct str name, const struct store_value *v,
         buf_append_int(b, v->i);
     else if (v->type == STORE_REAL)
         buf_append_f(b, "%.15g", v->d);
-    else if (has_word(str_of(json), name))
+    else if (v->is_json)
         append_raw(b, v->s, attachments);
     else
         buf_append_json(b, v->s, false);

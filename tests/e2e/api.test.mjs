@@ -242,6 +242,24 @@ describe('the HTTP API', { skip: needsOwn }, () => {
     await nobodyGot(polling, websocket);
   });
 
+  it('is not there without a token, which may stand in a file', async () => {
+    const other = await startServer({ fcgi: 1, ws: 0 });
+    const configure = (line, tokens) => {
+      fs.writeFileSync(path.join(other.folder, 'tokens'), tokens);
+      fs.appendFileSync(path.join(other.folder, 'siolite.conf'), line);
+      other.fcgi[0].signal('SIGHUP');
+    };
+    const status = async (token) => (await apiOf(other.url, { token })('GET', '/room')).status;
+    assert.deepEqual(refusal(await apiOf(other.url)('GET', '/room'), 404), { code: 'not_found' });
+    configure('api_token_file = tokens\n', `\n ${OLD_TOKEN}\t${TOKEN}\n`);
+    await until('the tokens to be read', async () => (await status(TOKEN)) === 200);
+    assert.deepEqual(await Promise.all([OLD_TOKEN, '', 'x'].map(status)), [200, 401, 401]);
+    configure('', `${TOKEN} short`);
+    await until('the short one to be refused', () => /reload\.failed .*api_token_file: a token is too short/.test(other.fcgi[0].tail()));
+    assert.deepEqual(await Promise.all([OLD_TOKEN, 'short'].map(status)), [200, 401]);
+    await other.stop({ allowErrors: true });
+  });
+
   it('does what docs/http-api.md says', async () => {
     const text = fs.readFileSync(path.join(root, 'docs/http-api.md'), 'utf8');
     const blocks = (kind) => [...text.matchAll(new RegExp(`\`\`\`${kind}\\n(.*?)\`\`\``, 'gs'))].map((m) => m[1]);

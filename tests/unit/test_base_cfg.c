@@ -441,6 +441,18 @@ test_check_wants_a_web_hook_that_can_be_signed(void **state)
 }
 
 static void
+test_tokens_of_the_api_are_long_and_stand_in_one_place(void **state)
+{
+    (void)state;
+    assert_int_equal(set("api_token=0123456789abcdef  0123456789abcde"), RC_OK);
+    assert_check("api_token: one is too short");
+    assert_int_equal(set("api_token=0123456789abcdef  fedcba9876543210"), RC_OK);
+    assert_int_equal(cfg_check(&c, &err), RC_OK);
+    assert_int_equal(set("api_token_file=tokens"), RC_OK);
+    assert_check("api_token: api_token_file is given too");
+}
+
+static void
 test_check_wants_an_application_that_exists(void **state)
 {
     (void)state;
@@ -622,6 +634,7 @@ main(void)
         T(test_relative_names_are_beside_the_file),
         T(test_hash_tells_texts_apart),
         T(test_check_wants_a_web_hook_that_can_be_signed),
+        T(test_tokens_of_the_api_are_long_and_stand_in_one_place),
         T(test_check_wants_an_application_that_exists),
         T(test_replace_keeps_what_is_used_at_the_start),
         T(test_sample_is_a_valid_file),
