@@ -28,7 +28,7 @@ app=$(realpath "$app")
 hook_url=
 case $app in
 *.php)
-    need php-cgi
+    command -v php-cgi >/dev/null || die "php-cgi is missing: apt-get install php-cgi php-sqlite3" 2
     hook_url=http://127.0.0.1:$port/hook.php
     ;;
 *.py)

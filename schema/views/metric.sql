@@ -30,7 +30,10 @@ CREATE VIEW metric AS
         ('siolite_behind_rows', 'gauge', 'Rows of the log that the slowest program had not delivered a second ago.'),
         ('siolite_jobs', 'gauge', 'What is to be done later and is not due yet.'),
         ('siolite_jobs_due', 'gauge', 'What was due a second ago and is not done yet.'),
-        ('siolite_asks', 'gauge', 'Questions to clients that wait for answers.')),
+        ('siolite_asks', 'gauge', 'Questions to clients that wait for answers.'),
+        ('siolite_hook_waiting', 'gauge', 'Events that wait for the web hook.'),
+        ('siolite_hook_parked', 'gauge', 'Events that were given up, at most 1000.'),
+        ('siolite_hook_dropped_total', 'counter', 'Events for which the queue of the web hook had no room.')),
     now (name, labels, value) AS (
         SELECT 'socket_io_connected', '', count(*) FROM t_socket WHERE state = 0
         UNION ALL SELECT 'socket_io_connect_total', '', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 't_socket'
@@ -47,9 +50,12 @@ CREATE VIEW metric AS
         UNION ALL SELECT 'siolite_jobs', '', count(*) FROM t_job WHERE due_ms > (SELECT now_ms FROM t_now)
         UNION ALL SELECT 'siolite_jobs_due', '', count(*) FROM t_job WHERE due_ms <= (SELECT now_ms - 1000 FROM t_now)
         UNION ALL SELECT 'siolite_asks', '', count(*) FROM t_ask
+        UNION ALL SELECT 'siolite_hook_waiting', '', n_waiting FROM hook_total
+        UNION ALL SELECT 'siolite_hook_parked', '', n_parked FROM hook_total
+        UNION ALL SELECT 'siolite_hook_dropped_total', '', n_dropped FROM hook_total
         UNION ALL SELECT name, labels, value FROM t_count
         UNION ALL SELECT name, '', 0 FROM about a WHERE kind = 'counter' -- nothing happened yet
-            AND name NOT IN ('socket_io_connect_total', 'siolite_handshakes_total')
+            AND name NOT IN ('socket_io_connect_total', 'siolite_handshakes_total', 'siolite_hook_dropped_total')
             AND NOT EXISTS (SELECT 1 FROM t_count c WHERE c.name = a.name))
     SELECT a.name,                              -- as Prometheus knows it
            a.kind,                              -- counter (only grows) or gauge
