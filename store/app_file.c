@@ -27,7 +27,8 @@
 
 enum { FILE_MAX_BYTES = 1 << 20 };
 
-static const char *const VIEWS[] = {"connection", "event", "disconnect", "answer"};
+static const char *const VIEWS[] = {"connection", "event", "disconnect", "answer",
+                                    "presence"};
 enum { N_VIEWS = sizeof VIEWS / sizeof *VIEWS };
 
 struct trigger {
@@ -131,7 +132,7 @@ static bool
 compiles(struct store_conn *c, const char *view, struct buf *why)
 {
     sqlite3_stmt *q = NULL;
-    char *sql = sqlite3_mprintf("INSERT INTO \"%w\" (socket) VALUES (NULL)", view);
+    char *sql = sqlite3_mprintf("INSERT INTO \"%w\" DEFAULT VALUES", view);
     int n = sqlite3_prepare_v2(c->db, sql, -1, &q, NULL);
     if (n != SQLITE_OK && why)
         buf_append_z(why, sqlite3_errmsg(c->db));

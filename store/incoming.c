@@ -1,7 +1,7 @@
 /*
  * What comes in, for the triggers of an application in SQL: INSERTs into the public views
- * connection, event, disconnect and answer (schema/views/incoming.sql). Each may fail,
- * and belongs to a group.
+ * connection, event, disconnect, answer and presence (schema/views/incoming.sql). Each
+ * may fail, and belongs to a group.
  *
  * Builders: loop thread. Run functions: store thread.
  *
@@ -20,8 +20,8 @@ struct incoming_step {
     struct store_step head;
     bind_fn *bind;
     int64_t socket_id;
-    int64_t ack_id, ask_seq;
-    bool has_ack_id;
+    int64_t ack_id, ask_seq, presence_id;
+    bool has_ack_id, is_online;
     struct str event, args, attachments; /* event */
     struct str reason, rooms;            /* disconnect */
 };
@@ -81,6 +81,16 @@ bind_ask_end(struct store_write *w, const struct incoming_step *s, int64_t socke
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_incoming_ask_end);
     (void)socket_id;
     sqlite3_bind_int64(q, STORE_PARAM_incoming_ask_end_ask_seq, s->ask_seq);
+    return q;
+}
+
+static sqlite3_stmt *
+bind_presence(struct store_write *w, const struct incoming_step *s, int64_t socket_id)
+{
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_incoming_presence);
+    (void)socket_id;
+    sqlite3_bind_int64(q, STORE_PARAM_incoming_presence_presence_id, s->presence_id);
+    sqlite3_bind_int(q, STORE_PARAM_incoming_presence_is_online, s->is_online);
     return q;
 }
 
@@ -213,4 +223,12 @@ void
 store_unit_incoming_ask_end(struct store_unit *u, int64_t ask_seq)
 {
     add(u, run_incoming, bind_ask_end, 0)->ask_seq = ask_seq;
+}
+
+void
+store_unit_incoming_presence(struct store_unit *u, int64_t presence_id, bool is_online)
+{
+    struct incoming_step *s = add(u, run_incoming, bind_presence, 0);
+    s->presence_id = presence_id;
+    s->is_online = is_online;
 }

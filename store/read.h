@@ -200,7 +200,8 @@ enum store_incoming {
     STORE_INCOMING_CONNECTION = 1,
     STORE_INCOMING_EVENT = 2,
     STORE_INCOMING_DISCONNECT = 4,
-    STORE_INCOMING_ANSWER = 8
+    STORE_INCOMING_ANSWER = 8,
+    STORE_INCOMING_PRESENCE = 16
 };
 /* It is the application no more: its triggers get nothing. */
 void store_app_leave(struct store *st);

@@ -371,6 +371,8 @@ store_unit_incoming_event(struct store_unit *u, const struct store_incoming_even
 /* Right behind the store_unit_answer() of the same; nothing where that did not count. */
 void store_unit_incoming_answer(struct store_unit *u, int64_t ask_seq, int64_t socket_id);
 void store_unit_incoming_ask_end(struct store_unit *u, int64_t ask_seq);
+void
+store_unit_incoming_presence(struct store_unit *u, int64_t presence_id, bool is_online);
 /* rooms: JSON array. */
 void store_unit_incoming_disconnect(struct store_unit *u, int64_t socket_id,
                                     struct str reason, struct str rooms);

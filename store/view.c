@@ -31,7 +31,7 @@ static const struct store_view VIEWS[] = {
     {"socket_data", "nsp socket data ", false},
     {"socket_user", "nsp socket user ", false},
     {"hook_retry", "event_id ", false},
-    {"outbox", "user nsp event args attachments expires_s expires_at ", true},
+    {"outbox", "user nsp event args attachments attachment expires_s expires_at ", true},
     {"socket_expiry", "socket expires_s expires_at is_close ", true},
     {"presence_room", "nsp room ", true},
     /* what is there */

@@ -89,6 +89,17 @@ sql_ask_end(struct work *w, int64_t ask_seq)
     group(w, from, "answer", NULL);
 }
 
+static void
+sql_presence(struct work *w, int64_t presence_id, bool is_online)
+{
+    if (!store_app_has(w->e->store, STORE_INCOMING_PRESENCE))
+        return;
+    struct store_unit *u = work_unit(w);
+    size_t from = store_unit_n_steps(u);
+    store_unit_incoming_presence(u, presence_id, is_online);
+    group(w, from, "presence", NULL);
+}
+
 /* ---- everybody ---- */
 
 void
@@ -125,4 +136,10 @@ incoming_ask_end(struct work *w, int64_t ask_seq)
 {
     sql_ask_end(w, ask_seq);
     hook_ask_end(w, ask_seq);
+}
+
+void
+incoming_presence(struct work *w, int64_t presence_id, bool is_online)
+{
+    sql_presence(w, presence_id, is_online);
 }

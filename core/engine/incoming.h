@@ -28,5 +28,7 @@ void incoming_answer(struct work *w, struct work_socket *k, int64_t ask_seq);
 /* A question with a name (view ask) has ended: all have answered, or the time is over. In
  * the unit of the job that ends it. */
 void incoming_ask_end(struct work *w, int64_t ask_seq);
+/* A user has come, or gone. */
+void incoming_presence(struct work *w, int64_t presence_id, bool is_online);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/engine/call.h"
+#include "core/engine/incoming.h"
 
 /* ---- presence ---- */
 
@@ -24,8 +25,10 @@ user_run_presence(struct work *w, const json_t *args, bool is_bare)
         return rc == RC_NOTFOUND ? RC_OK : rc;
     char *nsp_name = str_dup(p.nsp), *user = str_dup(p.user);
     store_unit_presence(work_unit(w), presence_id, p.is_online);
-    if (!is_bare)
+    if (!is_bare) {
         call_presence(w, nsp_name, user, p.is_online);
+        incoming_presence(w, presence_id, p.is_online);
+    }
     store_unit_block_end(work_unit(w));
     free(nsp_name);
     free(user);

@@ -23,4 +23,4 @@ UPDATE t_app_file SET broken_version = (SELECT schema_version FROM pragma_schema
 -- scan: once at a start, and where a trigger is broken
 -- out: name view sql, of the application's triggers on incoming views
 SELECT name, lower(tbl_name), sql FROM sqlite_schema
-WHERE type = 'trigger' AND lower(tbl_name) IN ('connection', 'event', 'disconnect', 'answer') AND substr(name, 1, 2) <> 't_';
+WHERE type = 'trigger' AND lower(tbl_name) IN ('connection', 'event', 'disconnect', 'answer', 'presence') AND substr(name, 1, 2) <> 't_';

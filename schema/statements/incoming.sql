@@ -49,3 +49,9 @@ WHERE a.seq = :ask_seq AND a.name IS NOT NULL AND w.socket_id = :socket_id;
 -- in: ask_seq; no columns. Likewise
 INSERT INTO answer (name, is_answered, n)
 SELECT name, n_answers = n_expected, n_answers FROM t_ask WHERE seq = :ask_seq AND name IS NOT NULL;
+
+-- name: incoming_presence
+-- in: presence_id is_online; no columns
+INSERT INTO presence (user, nsp, is_online, n_sockets)
+SELECT p.user, n.name, :is_online, p.n_sockets FROM t_presence p CROSS JOIN t_nsp n USING (nsp_id)
+WHERE p.presence_id = :presence_id;

@@ -11,7 +11,8 @@
 
 -- ---- presence
 
--- Users, by namespace: those with open sockets, and for a while those who had some.
+-- SELECT: users, by namespace: those with open sockets, and for a while those who had some. The server INSERTs one whose
+-- first socket has come, or whose last one has gone: a trigger of an application in SQL says what happens then.
 DROP VIEW IF EXISTS presence;
 CREATE VIEW presence AS
     SELECT p.user,                              -- as the application has set it
@@ -24,6 +25,8 @@ CREATE VIEW presence AS
                 THEN datetime(((CASE WHEN p.n_sockets > 0 THEN w.now_ms ELSE p.since_ms END) + t.wall_offset_ms) / 1000,
                               'unixepoch') END AS seen -- UTC; when a socket of the user was open last
     FROM t_presence p JOIN t_nsp n USING (nsp_id) CROSS JOIN t_meta t CROSS JOIN t_now w;
+
+CREATE TRIGGER t_presence_none INSTEAD OF INSERT ON presence WHEN 0 BEGIN SELECT 1; END;
 
 -- A job tells who wants to know it: the application, and the rooms of presence_room. By then the user may have come back. (No
 -- JSON function here: t_control, which needs none, comes by with any end of a socket.)
@@ -92,8 +95,9 @@ CREATE VIEW outbox AS
            o.nsp,                               -- the namespace; INSERT: NULL is '/'
            json_extract(o.body, '$[0]') AS event, -- its name
            json_remove(o.body, '$[0]') AS args, -- JSON array; INSERT: NULL is '[]'
-           o.attachments,                       -- binary data for the placeholders in args, each behind its length (4 bytes,
-                                                -- big endian); INSERT: NULL is none
+           o.attachments,                       -- binary data, each behind its length (4 bytes, big endian); its places in args
+                                                -- are marked by {"_placeholder":true,"num":0}; INSERT: NULL is none
+           NULL AS attachment,                  -- INSERT: or one as it is, behind the arguments if args has no place for it
            CASE WHEN o.expires_ms IS NOT NULL THEN (o.expires_ms - w.now_ms) / 1000.0 END AS expires_s, -- not sent any more
                                                 -- after so many seconds; INSERT: NULL is never, unless expires_at is given
            CASE WHEN o.expires_ms IS NOT NULL AND t.wall_offset_ms <> 0
@@ -131,8 +135,22 @@ BEGIN
             THEN RAISE(ABORT, 'outbox.args: must be a JSON array')
         WHEN json_type(new.args) <> 'array'
             THEN RAISE(ABORT, 'outbox.args: must be a JSON array')
-        WHEN typeof(new.attachments) NOT IN ('blob', 'null')
-            THEN RAISE(ABORT, 'outbox.attachments: must be a BLOB or NULL')
+        WHEN typeof(new.attachment) NOT IN ('blob', 'null') OR (new.attachment IS NOT NULL AND new.attachments IS NOT NULL)
+            THEN RAISE(ABORT, 'outbox.attachment: must be one BLOB, without attachments, or NULL')
+        WHEN new.attachments IS NOT NULL AND (typeof(new.attachments) <> 'blob' OR NOT (
+                WITH RECURSIVE w (at, h) AS ( -- at: where the next length stands; h: that length, once it is read
+                    VALUES (1, NULL)
+                    UNION ALL SELECT
+                        CASE WHEN w.h IS NULL THEN w.at
+                             ELSE w.at + 4 +
+                             (instr('123456789ABCDEF', substr(w.h, 1, 1)) << 28) + (instr('123456789ABCDEF', substr(w.h, 2, 1)) << 24) +
+                             (instr('123456789ABCDEF', substr(w.h, 3, 1)) << 20) + (instr('123456789ABCDEF', substr(w.h, 4, 1)) << 16) +
+                             (instr('123456789ABCDEF', substr(w.h, 5, 1)) << 12) + (instr('123456789ABCDEF', substr(w.h, 6, 1)) << 8) +
+                             (instr('123456789ABCDEF', substr(w.h, 7, 1)) << 4) + (instr('123456789ABCDEF', substr(w.h, 8, 1)) << 0) END,
+                        CASE WHEN w.h IS NULL THEN hex(substr(new.attachments, w.at, 4)) END
+                    FROM w WHERE w.at + 3 <= length(new.attachments))
+                SELECT max(w.at) = length(new.attachments) + 1 FROM w))
+            THEN RAISE(ABORT, 'outbox.attachments: must be a BLOB, each attachment behind its length (4 bytes, big endian); or attachment: one BLOB as it is')
         WHEN typeof(new.expires_s) NOT IN ('integer', 'real', 'null') OR new.expires_s < 0 OR new.expires_s > 315360000
             THEN RAISE(ABORT, 'outbox.expires_s: must be a number of seconds from 0 to 315360000, or NULL')
         WHEN typeof(new.expires_at) NOT IN ('integer', 'real', 'null') OR new.expires_at < 0 OR new.expires_at > 253402300799
@@ -147,13 +165,24 @@ BEGIN
         END;
     INSERT INTO t_outbox (user, nsp, body, attachments, made_ms, expires_ms)
         SELECT new.user, coalesce(new.nsp, '/'),
-               CASE WHEN coalesce(json_array_length(new.args), 0) = 0 THEN '[' || json_quote(new.event) || ']'
-                    ELSE '[' || json_quote(new.event) || ',' || substr(ltrim(new.args, char(9, 10, 13, 32)), 2) END,
-               CASE WHEN length(new.attachments) > 0 THEN new.attachments END, w.now_ms,
+               '[' || json_quote(new.event) ||
+               CASE WHEN a.n_args > 0 THEN ',' || substr(trim(new.args, char(9, 10, 13, 32)), 2,
+                                                         length(trim(new.args, char(9, 10, 13, 32))) - 2) ELSE '' END ||
+               CASE WHEN new.attachment IS NOT NULL AND NOT EXISTS (
+                        SELECT 1 FROM json_tree(new.args) j
+                        WHERE j.type = 'object' AND json_extract(j.value, '$._placeholder') IS 1)
+                    THEN ',{"_placeholder":true,"num":0}' ELSE '' END || ']',
+               CASE WHEN new.attachment IS NOT NULL
+                    THEN CAST(substr(b.bytes, (length(new.attachment) >> 24 & 255) + 1, 1) ||
+                              substr(b.bytes, (length(new.attachment) >> 16 & 255) + 1, 1) ||
+                              substr(b.bytes, (length(new.attachment) >> 8 & 255) + 1, 1) ||
+                              substr(b.bytes, (length(new.attachment) & 255) + 1, 1) || new.attachment AS BLOB)
+                    WHEN length(new.attachments) > 0 THEN new.attachments END,
+               w.now_ms,
                CASE WHEN new.expires_s IS NOT NULL THEN w.now_ms + CAST(new.expires_s * 1000 AS INTEGER)
                     WHEN new.expires_at IS NOT NULL
                     THEN CAST(new.expires_at * 1000 AS INTEGER) - (SELECT wall_offset_ms FROM t_meta) END
-        FROM t_now w;
+        FROM t_now w CROSS JOIN t_byte b CROSS JOIN (SELECT coalesce(json_array_length(new.args), 0) AS n_args) a;
     -- one row, whatever the number of tabs
     INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, to_list, is_ask, made_ms, body, attachments)
         SELECT CASE WHEN o.attachments IS NULL THEN 2 ELSE 5 END, min(s.nsp_id), CASE count(*) WHEN 1 THEN 2 ELSE 4 END,

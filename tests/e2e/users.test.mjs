@@ -4,6 +4,7 @@
 // client, with two processes of each kind, and over the death of all of them.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { build } from './lib/npm.mjs';
@@ -351,6 +352,39 @@ describe('a recovered socket', { skip: needsOwn, concurrency: 4 }, () => {
       closeAll([socket]);
     });
   }
+});
+
+describe('an application in SQL', { skip: needsOwn }, () => {
+  // SIO-PRESENCE
+  it('is told who comes and goes, by a trigger on presence', async () => {
+    const file = path.join(build, 'presence.sql');
+    fs.writeFileSync(
+      file,
+      `CREATE TABLE seen (user, nsp, is_online, n_sockets);
+       CREATE TRIGGER come INSTEAD OF INSERT ON connection BEGIN
+         INSERT INTO socket_user (socket, user) VALUES (new.socket, new.auth ->> '$.user');
+       END;
+       CREATE TRIGGER note INSTEAD OF INSERT ON presence BEGIN
+         INSERT INTO seen VALUES (new.user, new.nsp, new.is_online, new.n_sockets);
+         INSERT INTO outbox (user, event) SELECT new.user, 'welcome' WHERE new.is_online;
+       END;`,
+    );
+    const own = await startServer({ app: file, fcgi: 1, ws: 1 });
+    const socket = client(own.url, 'websocket', { auth: { user: 'ann' } });
+    const [name, ack] = await socket.events.next('the welcome');
+    assert.equal(name, 'welcome');
+    ack();
+    await until('the ack', async () =>
+      (await own.value('SELECT count(*) FROM outbox WHERE acked_at IS NOT NULL')) === 1);
+    socket.close();
+    await until('the end to be told', async () =>
+      (await own.value('SELECT count(*) FROM seen')) === 2);
+    assert.deepEqual(await own.sql('SELECT * FROM seen'), [
+      { user: 'ann', nsp: '/', is_online: 1, n_sockets: 1 },
+      { user: 'ann', nsp: '/', is_online: 0, n_sockets: 0 },
+    ]);
+    await own.stop();
+  });
 });
 
 describe('docs/users.md', { skip: needsOwn }, () => {

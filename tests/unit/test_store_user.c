@@ -245,6 +245,12 @@ test_outbox_waits_and_is_sent_in_order(void **state)
                    "x'0000000107')");
     FX_ASSERT_TEXT(&t->a, SENT, "");
     FX_ASSERT_TEXT(&t->o, STATES, "a=waiting x=waiting b=waiting c=waiting");
+    fx_exec(&t->o, "INSERT INTO outbox (user, event, args, attachment) VALUES ('eve', "
+                   "'d', '[1]', x'0708')");
+    FX_ASSERT_TEXT(&t->a,
+                   "SELECT body || hex(attachments) FROM t_outbox WHERE user = 'eve'",
+                   "[\"d\",1,{\"_placeholder\":true,\"num\":0}]000000020708");
+    fx_exec(&t->o, "DELETE FROM outbox WHERE user = 'eve'");
     set_user(t, 0, "ann");
     FX_ASSERT_TEXT(&t->a, SENT, "1:a 1:b 1:c");
     FX_ASSERT_TEXT(&t->a,
@@ -350,7 +356,16 @@ test_outbox_says_what_is_wrong(void **state)
     assert_refused(t,
                    "INSERT INTO outbox (user, event, attachments) VALUES ('a', 'x', "
                    "'text')",
-                   "outbox.attachments: must be a BLOB or NULL");
+                   "outbox.attachments: must be a BLOB, each attachment behind its "
+                   "length (4 bytes, big endian); or attachment: one BLOB as it is");
+    assert_refused(t,
+                   "INSERT INTO outbox (user, event, attachments) VALUES ('a', 'x', "
+                   "x'0000000207')",
+                   "outbox.attachments: must be a BLOB, each attachment behind its "
+                   "length (4 bytes, big endian); or attachment: one BLOB as it is");
+    assert_refused(t,
+                   "INSERT INTO outbox (user, event, attachment) VALUES ('a', 'x', 'y')",
+                   "outbox.attachment: must be one BLOB, without attachments, or NULL");
     assert_refused(t, "INSERT INTO outbox (user, event, expires_s) VALUES ('a', 'x', -1)",
                    "outbox.expires_s: must be a number of seconds from 0 to 315360000, "
                    "or NULL");
