@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "core/base/clock.h"
-#include "core/base/log.h"
 #include "store/ctl/doctor_url.h"
 #include "store/ctl/doctor_ws.h"
 
@@ -115,8 +114,6 @@ use(struct doctor_url *u, struct doctor_ws *w)
                    "WebSockets pass, and a session is upgraded to one");
         if (!u->d->is_quick)
             wait_for_ping(u, w, &in);
-        if (doctor_ws_send(w, "1") != RC_OK)
-            log_debug("doctor", "ws.gone");
     }
     buf_fini(&in);
 }
