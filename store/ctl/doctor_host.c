@@ -6,6 +6,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,6 +240,58 @@ check_running(struct doctor *d, const struct fronts *all)
                    "no siolite-hook runs: what clients do waits in the database");
 }
 
+/* How many descriptors a process may have; -1: not known. */
+static long long
+read_fd_limit(int64_t os_pid)
+{
+    char path[64], line[128];
+    long long soft = -1;
+    FILE *f;
+    snprintf(path, sizeof path, "/proc/%lld/limits", (long long)os_pid);
+    f = fopen(path, "re");
+    while (f && soft < 0 && fgets(line, sizeof line, f))
+        if (sscanf(line, "Max open files %lld", &soft) != 1)
+            soft = -1;
+    if (f)
+        fclose(f);
+    return soft;
+}
+
+/* How many it has; 0: we may not look. */
+static long long
+count_fds(int64_t os_pid)
+{
+    char path[64];
+    long long n = 0;
+    DIR *dir;
+    snprintf(path, sizeof path, "/proc/%lld/fd", (long long)os_pid);
+    dir = opendir(path);
+    while (dir && readdir(dir))
+        n++;
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
+static void
+check_fds(struct doctor *d, const struct front *f)
+{
+    long long limit = read_fd_limit(f->os_pid), n = count_fds(f->os_pid);
+    if (limit < 0)
+        return;
+    if (limit < FDS_MIN)
+        doctor_say(d, DOCTOR_WARN, "host.descriptors",
+                   "LimitNOFILE=65536 in the service, or ulimit -n before it starts",
+                   "process %lld (%s) may have %lld descriptors; each held poll and each "
+                   "WebSocket takes one",
+                   (long long)f->os_pid, f->name, limit);
+    if (n > limit / 5 * 4)
+        doctor_say(d, DOCTOR_WARN, "host.descriptors",
+                   "raise LimitNOFILE, or start another one",
+                   "process %lld (%s) has %lld of its %lld descriptors",
+                   (long long)f->os_pid, f->name, n, limit);
+}
+
 static void
 check_each(struct doctor *d, const struct fronts *all)
 {
@@ -247,6 +300,7 @@ check_each(struct doctor *d, const struct fronts *all)
         const struct front *f = &all->list[i];
         if (f->is_dead || strcmp(f->name, "cgi") == 0)
             continue;
+        check_fds(d, f);
         if (f->n_behind > BEHIND_MAX)
             doctor_say(d, DOCTOR_WARN, "host.behind",
                        "look at its log and at what it waits for; restart it",

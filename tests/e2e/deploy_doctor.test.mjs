@@ -200,10 +200,16 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
     fs.copyFileSync('/etc/nginx/fastcgi_params', at.at('etc/fastcgi_params'));
     const names = [...Object.keys(BROKEN), 'ws', 'wsElsewhere', 'usual', 'apache', 'lighttpd', 'alone'];
     (await freePorts(names.length)).forEach((number, i) => (port[names[i]] = number));
+    // Two programs of different configurations; the first with few descriptors.
+    const few = async (o) => {
+      const program = o.at('usr/local/lib/siolite/siolite.fcgi');
+      await o.start('fcgi', ['prlimit', '--nofile=100:100', program, '--config', o.conf, '--set', `fcgi_listen=${o.at('run/fcgi.sock')}`], o.at('run/fcgi.sock'));
+      await o.start('second', [program, '--config', o.configure('second.conf', { max_rooms: 7 }), '--set', `fcgi_listen=${o.at('run/second.sock')}`], o.at('run/second.sock'));
+    };
     const [fcgi, ws] = [at.at('run/fcgi.sock'), `127.0.0.1:${port.ws}`];
     const args = ['--set', `fcgi_listen=${fcgi}`, '--set', `ws_listen=${ws}`];
     await Promise.all([at.fcgi('fcgi', fcgi), at.fcgi('usual', `127.0.0.1:${port.usual}`, ['--set', 'ping_interval=25s']), at.ws('ws', ws),
-      at.ws('ws-elsewhere', `127.0.0.1:${port.wsElsewhere}`, ['--set', `database=${at.at('run/elsewhere.db')}`]), other.fcgi('fcgi', other.at('run/fcgi.sock'))]);
+      at.ws('ws-elsewhere', `127.0.0.1:${port.wsElsewhere}`, ['--set', `database=${at.at('run/elsewhere.db')}`]), few(other)]);
     const printed = at.print('nginx', args);
     const strip = (file, what, by) => {
       const text = fs.readFileSync(file, 'utf8');
@@ -257,8 +263,10 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
   it('the sidecar works with another database', async () => {
     expect(await look('elsewhere', ['--quick']), 'url.upgrade', 'fail', /siolite-ws does not know the session/, /the same siolite\.conf/);
   });
-  it('no sidecar runs at all', async () => {
+  it('no sidecar runs at all, and the other program has few descriptors', async () => {
     const found = await doctor(other, ['--quick', url('alone'), '--set', 'ws_listen=127.0.0.1:1', '--user', me]);
+    expect(found, 'host.descriptors', 'warn', /process \d+ \(fcgi\) may have 100 descriptors/, /LimitNOFILE/);
+    expect(found, 'host.config', 'warn', /has read another configuration/);
     expect(found, 'host.running', 'warn', /no siolite-ws runs/, /siolite conf systemd/);
     expect(found, 'host.sidecar', 'fail', /127\.0\.0\.1:1: /);
     expect(found, 'url.upgrade', 'warn', /no WebSocket is on offer/, /start siolite-ws/);
