@@ -226,6 +226,8 @@ store_open_limits(struct store_conn *c, const struct cfg *cfg)
     sqlite3_bind_int64(stmt, STORE_PARAM_meta_limits_n_rooms_max, cfg->n_rooms_max);
     sqlite3_bind_int64(stmt, STORE_PARAM_meta_limits_n_pending_max,
                        cfg->n_pending_acks_max);
+    sqlite3_bind_int64(stmt, STORE_PARAM_meta_limits_n_attachments_max,
+                       cfg->n_attachments_max);
     enum rc rc = conn_done(stmt);
     return rc == RC_OK ? store_user_limits(c, cfg) : rc;
 }

@@ -5,6 +5,7 @@
 -- ------------------------------------------------------------------------------------- asks that have a name
 
 ALTER TABLE t_meta ADD COLUMN n_pending_max INTEGER NOT NULL DEFAULT 1000; -- max_pending_acks of the newest process
+ALTER TABLE t_meta ADD COLUMN n_attachments_max INTEGER NOT NULL DEFAULT 10; -- max_attachments, likewise: clients end at more
 
 -- An ask that was INSERTed has a name, by which whoever wants collects its answers. Its job, 'ask.end', ends it; the row
 -- stays for a day after that, for those who come late.

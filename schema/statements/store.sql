@@ -38,9 +38,9 @@ UPDATE t_meta SET boot_id = :boot_id, wall_offset_ms = :wall_offset_ms;
 
 -- name: meta_limits
 -- scan: t_meta has one row
--- in: n_rooms_max n_pending_max; zero rows
-UPDATE t_meta SET n_rooms_max = :n_rooms_max, n_pending_max = :n_pending_max
-WHERE n_rooms_max <> :n_rooms_max OR n_pending_max <> :n_pending_max;
+-- in: n_rooms_max n_pending_max n_attachments_max; zero rows
+UPDATE t_meta SET n_rooms_max = :n_rooms_max, n_pending_max = :n_pending_max, n_attachments_max = :n_attachments_max
+WHERE n_rooms_max <> :n_rooms_max OR n_pending_max <> :n_pending_max OR n_attachments_max <> :n_attachments_max;
 
 -- name: epoch_raise
 -- scan: t_meta has one row

@@ -60,6 +60,10 @@ BEGIN
             WHEN 'emit' THEN RAISE(ABORT, 'emit.attachments: must be a BLOB, each attachment behind its length (4 bytes, big endian); or attachment: one BLOB as it is')
             WHEN 'ask' THEN RAISE(ABORT, 'ask.attachments: must be a BLOB, each attachment behind its length (4 bytes, big endian); or attachment: one BLOB as it is')
             WHEN 'ack' THEN RAISE(ABORT, 'ack.attachments: must be a BLOB, each attachment behind its length (4 bytes, big endian); or attachment: one BLOB as it is') END
+        WHEN new.n_attachments > (SELECT n_attachments_max FROM t_meta) THEN CASE new.verb
+            WHEN 'emit' THEN RAISE(ABORT, 'emit.attachments: are more than max_attachments')
+            WHEN 'ask' THEN RAISE(ABORT, 'ask.attachments: are more than max_attachments')
+            WHEN 'ack' THEN RAISE(ABORT, 'ack.attachments: are more than max_attachments') END
         WHEN new.n_attachments > 0 AND (
                 SELECT count(*) > 0 AND (sum(k.num IS NULL) > 0 OR count(DISTINCT k.num) <> new.n_attachments)
                 FROM (SELECT CASE WHEN json_type(j.value, '$.num') = 'integer'

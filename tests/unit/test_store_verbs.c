@@ -190,6 +190,9 @@ test_emit_says_what_is_wrong_with_binary_data(void **state)
                    "INSERT INTO emit (event, args, attachments) VALUES ('x', '[" PLACE(
                        0) "]', x'0000000000000000')",
                    places);
+    assert_refused(t, "INSERT INTO emit (event, attachments) VALUES ('x', zeroblob(44))",
+                   "emit.attachments: are more than max_attachments");
+    fx_exec(&t->o, "INSERT INTO emit (event, attachments) VALUES ('x', zeroblob(40))");
     /* without binary data it is JSON like any other */
     fx_exec(&t->o, "INSERT INTO emit (event, args) VALUES ('x', '[" PLACE(7) "]')");
     FX_ASSERT_INT(&t->o, "SELECT kind FROM " NEWEST, 2);
