@@ -484,7 +484,7 @@ export async function startServer({
   return server;
 }
 
-function lighttpd() {
+export function lighttpd() {
   for (const folder of `${process.env.PATH}:/usr/sbin:/sbin`.split(':')) {
     if (fs.existsSync(path.join(folder, 'lighttpd')))
       return path.join(folder, 'lighttpd');
