@@ -348,6 +348,7 @@ server.bind = "127.0.0.1"
 server.port = ${port}
 server.document-root = "${root}"
 server.max-fds = 8192
+mimetype.assign = ( ".html" => "text/html", ".js" => "text/javascript" )
 server.errorlog = "./lighttpd-error.log"
 fastcgi.balance = "round-robin"
 proxy.balance = "round-robin"
