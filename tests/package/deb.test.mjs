@@ -61,12 +61,12 @@ describe('the Debian packages', { skip: needsRoot }, () => {
     assert.match(await machine.ok('id siolite'), /\(siolite\)/);
     assert.match(await machine.ok('stat -c "%U %G %a" /var/lib/siolite'), /^siolite siolite 2770$/m);
     await machine.ok(`siolite-ws --config ${CONF} --check-config && /usr/lib/siolite/siolite.fcgi --config ${CONF} --check-config`);
-    await machine.ok('man -w siolite.fcgi siolite-ws siolite.conf siolite-sql');
+    await machine.ok('man -w siolite siolite.fcgi siolite-ws siolite-hook siolite.conf siolite-sql');
   });
 
   it('have units that systemd understands, and that confine the programs', async () => {
     const units = (await machine.ok('ls /lib/systemd/system')).split('\n').filter((name) => /^siolite-.*\.(service|socket)$/.test(name));
-    assert.equal(units.length, 4);
+    assert.equal(units.length, 5);
     assert.equal(await machine.ok(`systemd-analyze verify --man=no ${units.map((name) => `/lib/systemd/system/${name}`).join(' ')}`), '');
     for (const name of units.filter((unit) => unit.endsWith('.service')))
       await machine.ok(`systemd-analyze security --offline=yes --threshold=30 --no-pager /lib/systemd/system/${name}`);
