@@ -1,15 +1,12 @@
 /*
- * Applications in SQL: the file into the database, and its triggers.
+ * Applications in SQL: the file into the database. Its triggers: app_trigger.c.
  *
  * 1. A file is applied in one transaction, by whichever process starts first; the others
  * find its hash.
  * 2. The triggers on incoming views are exactly those of the file: all others are dropped
  * before.
- * 3. SQLite compiles all triggers of a view when one of them may fire. So one that needs
- * a table which is not there would fail every INSERT: it is replaced by one that has the
- * same WHEN and says what is wrong (store_app_mend).
  *
- * Loop thread, before units run; store_app_mend() on the store thread too.
+ * Loop thread, before units run.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,19 +24,6 @@
 
 enum { FILE_MAX_BYTES = 1 << 20 };
 
-static const char *const VIEWS[] = {"connection", "event", "disconnect", "answer",
-                                    "presence"};
-enum { N_VIEWS = sizeof VIEWS / sizeof *VIEWS };
-
-struct trigger {
-    char *name, *view, *sql; /* owned */
-    char *error;             /* owned; NULL: it compiles */
-};
-struct triggers {
-    struct trigger *v;
-    size_t n;
-};
-
 /* What is applied, and where errors stand in it. */
 struct app_file {
     const char *name;
@@ -47,194 +31,6 @@ struct app_file {
     char hash[17];
     struct buf *err;
 };
-
-/* ---- small things ---- */
-
-/* sqlite3_exec() of a text that sqlite3_mprintf() made. */
-static enum rc
-exec_take(struct store_conn *c, char *sql, struct buf *err)
-{
-    enum rc rc = sql ? conn_exec(c, sql, err) : RC_NOMEM;
-    sqlite3_free(sql);
-    return rc;
-}
-
-static void
-triggers_fini(struct triggers *t)
-{
-    for (size_t i = 0; i < t->n; i++) {
-        free(t->v[i].name);
-        free(t->v[i].view);
-        free(t->v[i].sql);
-        free(t->v[i].error);
-    }
-    free(t->v);
-    *t = (struct triggers){0};
-}
-
-static enum rc
-triggers_read(struct store_conn *c, struct triggers *out)
-{
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_app_triggers);
-    enum rc rc;
-    *out = (struct triggers){0};
-    while ((rc = conn_step(q)) == RC_OK) {
-        out->v = xrealloc(out->v, (out->n + 1) * sizeof *out->v);
-        out->v[out->n++] = (struct trigger){.name = str_dup(conn_column(q, 0)),
-                                            .view = str_dup(conn_column(q, 1)),
-                                            .sql = str_dup(conn_column(q, 2))};
-    }
-    if (rc == RC_NOTFOUND)
-        return RC_OK;
-    triggers_fini(out);
-    return rc;
-}
-
-static enum rc
-drop(struct store_conn *c, const struct trigger *t)
-{
-    return exec_take(c, sqlite3_mprintf("DROP TRIGGER \"%w\"", t->name), NULL);
-}
-
-static unsigned
-bit_of(const char *view)
-{
-    for (unsigned i = 0; i < N_VIEWS; i++)
-        if (strcmp(VIEWS[i], view) == 0)
-            return 1u << i; /* enum store_incoming */
-    return 0;
-}
-
-static enum rc
-note_incoming(struct store_conn *c)
-{
-    struct triggers t;
-    enum rc rc = triggers_read(c, &t);
-    if (rc != RC_OK)
-        return rc;
-    c->incoming = 0;
-    for (size_t i = 0; i < t.n; i++)
-        c->incoming |= bit_of(t.v[i].view);
-    triggers_fini(&t);
-    return RC_OK;
-}
-
-enum rc
-store_app_outdate(struct store_conn *c)
-{
-    return conn_done(conn_stmt(c, STORE_STMT_app_file_forget));
-}
-
-/* ---- triggers that do not compile ---- */
-
-/* Does an INSERT into the view compile? */
-static bool
-compiles(struct store_conn *c, const char *view, struct buf *why)
-{
-    sqlite3_stmt *q = NULL;
-    char *sql = sqlite3_mprintf("INSERT INTO \"%w\" DEFAULT VALUES", view);
-    int n = sqlite3_prepare_v2(c->db, sql, -1, &q, NULL);
-    if (n != SQLITE_OK && why)
-        buf_append_z(why, sqlite3_errmsg(c->db));
-    sqlite3_finalize(q);
-    sqlite3_free(sql);
-    return n == SQLITE_OK;
-}
-
-/* Does it compile without the view's other triggers, as `sql`? Nothing stays changed. */
-static enum rc
-compiles_alone(struct store_conn *c, const struct triggers *all, size_t which,
-               const char *sql, bool *out, struct buf *why)
-{
-    enum rc rc = conn_exec(c, "SAVEPOINT alone", NULL), end;
-    if (rc != RC_OK)
-        return rc;
-    for (size_t i = 0; i < all->n && rc == RC_OK; i++)
-        if (strcmp(all->v[i].view, all->v[which].view) == 0)
-            rc = drop(c, &all->v[i]);
-    if (rc == RC_OK) {
-        *out = conn_exec(c, sql, why) == RC_OK;
-        *out = *out && compiles(c, all->v[which].view, why);
-    }
-    end = conn_exec(c, "ROLLBACK TO alone; RELEASE alone", NULL);
-    return rc == RC_OK ? end : rc;
-}
-
-/* Invariant 3. Where its WHEN is what does not compile, it is only dropped. */
-static enum rc
-replace(struct store_conn *c, const struct triggers *all, size_t which)
-{
-    const struct trigger *t = &all->v[which];
-    struct store_script_trigger parts;
-    bool has_stub = false;
-    enum rc rc = RC_OK;
-    char *stub = NULL, *text = sqlite3_mprintf("trigger %s: %s", t->name, t->error);
-    if (store_script_trigger(str_of(t->sql), &parts))
-        stub = sqlite3_mprintf("%.*sBEGIN SELECT RAISE(ABORT, %Q); END", (int)parts.body,
-                               t->sql, text);
-    if (stub)
-        rc = compiles_alone(c, all, which, stub, &has_stub, NULL);
-    if (rc == RC_OK)
-        rc = drop(c, t);
-    if (rc == RC_OK && has_stub)
-        rc = conn_exec(c, stub, NULL);
-    sqlite3_free(stub);
-    sqlite3_free(text);
-    return rc;
-}
-
-static enum rc
-find_broken(struct store_conn *c, struct triggers *all, const char *view)
-{
-    enum rc rc = RC_OK;
-    for (size_t i = 0; i < all->n && rc == RC_OK; i++) {
-        struct buf why = {0};
-        bool is_fine = true;
-        if (strcmp(all->v[i].view, view) != 0)
-            continue;
-        rc = compiles_alone(c, all, i, all->v[i].sql, &is_fine, &why);
-        if (rc == RC_OK && !is_fine)
-            all->v[i].error = str_dup(buf_str(&why));
-        buf_fini(&why);
-    }
-    return rc;
-}
-
-static enum rc
-mend_all(struct store_conn *c, struct triggers *all, store_broken_fn *fn, void *arg,
-         size_t *n)
-{
-    enum rc rc = RC_OK;
-    for (size_t i = 0; i < N_VIEWS && rc == RC_OK; i++)
-        if (!compiles(c, VIEWS[i], NULL))
-            rc = find_broken(c, all, VIEWS[i]);
-    for (size_t i = 0; i < all->n && rc == RC_OK; i++) {
-        if (!all->v[i].error)
-            continue;
-        ++*n;
-        rc = replace(c, all, i);
-        if (rc == RC_OK)
-            fn(arg, str_of(all->v[i].name), str_of(all->v[i].error));
-    }
-    if (rc == RC_OK && *n)
-        rc = conn_done(conn_stmt(c, STORE_STMT_app_file_broken));
-    return rc;
-}
-
-enum rc
-store_app_mend(struct store_conn *c, store_broken_fn *fn, void *arg, size_t *n)
-{
-    struct triggers all;
-    enum rc rc = triggers_read(c, &all);
-    *n = 0;
-    if (rc != RC_OK)
-        return rc;
-    rc = mend_all(c, &all, fn, arg, n);
-    triggers_fini(&all);
-    return rc;
-}
-
-/* ---- the file ---- */
 
 static void
 hash_text(struct app_file *f)
@@ -327,9 +123,7 @@ is_always(const struct store_script_part *p)
     if (p->version == 0)
         return true;
     if (store_script_trigger(p->sql, &t))
-        for (size_t i = 0; i < N_VIEWS; i++)
-            if (str_eq_nocase(t.table, VIEWS[i]))
-                return true;
+        return store_app_is_incoming(t.table);
     return false;
 }
 
@@ -380,18 +174,6 @@ run_file(struct store_conn *c, struct app_file *f)
     return rc;
 }
 
-/* Invariant 2. */
-static enum rc
-drop_triggers(struct store_conn *c)
-{
-    struct triggers all;
-    enum rc rc = triggers_read(c, &all);
-    for (size_t i = 0; rc == RC_OK && i < all.n; i++)
-        rc = drop(c, &all.v[i]);
-    triggers_fini(&all);
-    return rc;
-}
-
 static size_t
 find_trigger(const struct app_file *f, struct str name)
 {
@@ -423,7 +205,7 @@ static enum rc
 apply(struct store_conn *c, struct app_file *f, size_t *n_broken)
 {
     sqlite3_stmt *put;
-    enum rc rc = drop_triggers(c);
+    enum rc rc = store_app_drop_triggers(c);
     if (rc == RC_OK)
         rc = run_file(c, f);
     if (rc != RC_OK)
@@ -477,7 +259,7 @@ apply_once(struct store *st, struct app_file *f)
     if (rc == RC_OK && n_broken)
         rc = tell_broken(c, f->err);
     if (rc == RC_OK)
-        rc = note_incoming(c);
+        rc = store_app_note_triggers(c);
     store_reader(st)->incoming = c->incoming;
     end = store_setup_end(st, rc == RC_OK);
     if (rc == RC_OK && end == RC_OK && !is_done)
@@ -494,7 +276,7 @@ store_app_apply(struct store *st, const char *file, struct buf *err)
     if (rc != RC_OK)
         goto out;
     if (is_applied(store_reader(st), &f, &is_done) != RC_OK || !is_done ||
-        note_incoming(store_reader(st)) != RC_OK)
+        store_app_note_triggers(store_reader(st)) != RC_OK)
         rc = apply_once(st, &f);
     if (rc != RC_OK && !err->len)
         buf_append_f(err, "%s: %s", file, rc_text(rc));
@@ -539,4 +321,10 @@ store_app_check(const char *file, struct buf *err)
 out:
     buf_fini(&f.text);
     return rc;
+}
+
+enum rc
+store_app_outdate(struct store_conn *c)
+{
+    return conn_done(conn_stmt(c, STORE_STMT_app_file_forget));
 }

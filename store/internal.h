@@ -47,8 +47,8 @@ struct store_conn {
                                  the other one the rest */
     char **app_names;         /* of app_stmts */
     size_t n_app_stmts;
-    unsigned incoming; /* app_file.c: what the application has triggers for, bits of enum
-                          store_incoming */
+    unsigned incoming; /* app_trigger.c: what the application has triggers for, bits of
+                          enum store_incoming */
     struct conn_cached cached[CONN_CACHED_MAX];
     uint64_t n_cached_uses;
     struct buf scratch; /* read.c: what the strings that it hands out point into, until
@@ -140,6 +140,12 @@ int store_app_authorize(void *arg, int action, const char *a, const char *b,
                         const char *schema, const char *trigger);
 /* app_file.c: the application in SQL is applied again at the next start. */
 MUST_CHECK enum rc store_app_outdate(struct store_conn *c);
+/* app_trigger.c: is it a view that tells what comes in? */
+bool store_app_is_incoming(struct str view);
+/* The application's triggers on these views: all go; which there are stands in
+ * c->incoming then. In the open transaction of `c`. */
+MUST_CHECK enum rc store_app_drop_triggers(struct store_conn *c);
+MUST_CHECK enum rc store_app_note_triggers(struct store_conn *c);
 /* Triggers of the application on incoming views that do not compile (a table
  * is missing) fail from now on alone, with a clear text, instead of every INSERT into the
  * view. In the open transaction of `c`; *n: how many there were. */
