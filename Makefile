@@ -318,7 +318,7 @@ deb: setup-package
 
 # ---- chores ----
 
-C_FILES = $(wildcard $(foreach d,$(LIB_DIRS) store/ctl fcgi ws docs/examples tests/apps \
+C_FILES = $(wildcard $(foreach d,$(LIB_DIRS) core/hook store/ctl fcgi ws docs/examples tests/apps \
               tests/unit tests/fuzz tests/bench,$(d)/*.c $(d)/*.h))
 format:
 	clang-format -i $(C_FILES)

@@ -570,6 +570,7 @@ store_read_hooks_due(struct store *st, int64_t now_ms, size_t n, store_hook_fn *
         return rc;
     q = conn_stmt(c, STORE_STMT_read_hooks_due);
     sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_now_ms, now_ms);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_process_id, store_process_id(st));
     sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_n, (int64_t)n);
     while ((rc = conn_step(q)) == RC_OK) {
         struct store_hook h = hook_of(q);

@@ -122,7 +122,8 @@ store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *ou
  * milliseconds where there are 100,000 sockets. */
 MUST_CHECK enum rc store_read_metrics(struct store *st, struct buf *out);
 
-/* What the web hook is to be told now: of nobody, or of the dead; at most n. */
+/* What the web hook is to be told now: what nobody alive has taken but this process; at
+ * most n. */
 struct store_hook {
     int64_t hook_id, gen;
     enum store_hook_kind kind;

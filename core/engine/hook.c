@@ -159,11 +159,12 @@ on_due(void *arg, const struct store_hook *row)
     engine_submit(h->e, u, on_claimed, c);
 }
 
-/* Also our own claims that are not committed yet come back from the first read. */
+/* What we are at comes back, too; and a row whose end could not be stored, which is then
+ * taken again. */
 static enum rc
 look(struct hook *h, int64_t now_ms)
 {
-    size_t n_max = (size_t)h->e->cfg->hook_concurrency;
+    size_t n_max = (size_t)h->e->cfg->hook_concurrency + h->n_calls;
     int64_t next_ms = INT64_MAX;
     enum rc rc = store_read_hooks_due(h->e->store, now_ms, n_max, on_due, h);
     if (rc == RC_OK)

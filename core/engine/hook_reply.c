@@ -49,11 +49,13 @@ static void
 on_end(void *arg, const struct store_result *r)
 {
     struct hook_call *c = arg;
-    if (r->rc != RC_OK &&
-        r->rc != RC_CONFLICT) /* whoever claims it next finds it as it was */
-        log_error("hook", "end.failed", LOG_Z("code", rc_text(r->rc)),
-                  LOG_Z("error", r->error));
-    hook_call_end(c);
+    if (r->rc == RC_OK || r->rc == RC_CONFLICT) {
+        hook_call_end(c);
+        return;
+    }
+    log_error("hook", "end.failed", LOG_Z("code", rc_text(r->rc)),
+              LOG_Z("error", r->error));
+    hook_call_after(c, STORE_RETRY_MS, hook_call_end); /* and is taken again */
 }
 
 static void
@@ -87,13 +89,12 @@ work_of(struct hook_call *c)
                          .protocol = 4};
 }
 
-/* The session of a connection that waits: false, it is closed. */
+/* The session of a connection that waits; has_transport: it is open. */
 static enum rc
-load_session(struct work *w, bool *is_open)
+load_session(struct work *w)
 {
     struct store_session s;
     enum rc rc = store_read_session_by_id(w->e->store, w->session_id, &s);
-    *is_open = rc == RC_OK && !s.is_closed;
     if (rc != RC_OK)
         return rc == RC_NOTFOUND ? RC_OK : rc;
     w->protocol = s.protocol;
@@ -126,11 +127,10 @@ park(struct hook_call *c)
 {
     struct work w = work_of(c);
     struct partial none = {0};
-    bool is_open = false;
     enum rc rc = RC_OK;
     w.partial = &none;
     if (is_waiting(c))
-        rc = load_session(&w, &is_open);
+        rc = load_session(&w);
     if (rc != RC_OK) {
         hook_call_later(c, park);
         return;
@@ -357,6 +357,11 @@ let_in(struct work *w, struct hook_call *c, struct buf *err)
     work_unit(w);
     const struct work_mark mark = work_mark(w);
     struct work_socket *k = later_unwrap_connection(w, c->row.nsp.p, wrapper);
+    if (k->app == NULL) { /* a reload, or another configuration here than there */
+        json_decref(wrapper);
+        buf_append_f(err, "the application has no such namespace any more%c", 0);
+        return RC_INVALID;
+    }
     connect_accept(w, k);
     connect_group(w, &mark, k, "connection");
     json_decref(wrapper);
@@ -383,12 +388,11 @@ apply_connect(struct hook_call *c)
     struct work w = work_of(c);
     struct partial none = {0};
     struct buf err = {0};
-    bool is_open;
     w.partial = &none;
     w.guard = add_guard;
     w.guard_id = c->row.hook_id;
     w.guard_gen = c->row.gen;
-    enum rc rc = load_session(&w, &is_open);
+    enum rc rc = load_session(&w);
     if (rc == RC_OK)
         rc = decide(&w, c, &err);
     if (rc == RC_OK && w.is_busy)

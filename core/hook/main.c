@@ -135,6 +135,7 @@ start(struct buf *err)
         buf_append_z(err, "libcurl can't be started");
         return RC_IO;
     }
+    watch_signals(); /* they are handled once the loop runs */
     P.ops = (struct hook_ops){P.poster, poster_post};
     options.address = "";
     return engine_open(&P.engine, &options, err);
@@ -155,7 +156,6 @@ main(int argc, char **argv)
         log_error("hook", "start", LOG_S("error", buf_str(&err)));
         return EXIT_FAILURE; /* the kernel takes back what is open */
     }
-    watch_signals();
     log_info("hook", "start", LOG_Z("version", SIOLITE_VERSION));
     uv_run(&P.loop, UV_RUN_DEFAULT);
     status = uv_loop_close(&P.loop);

@@ -83,10 +83,10 @@ DELETE FROM t_hook WHERE hook_id IN (
     WHERE n > :n_max OR n_bytes > :bytes_max);
 
 -- name: read_hooks_due
--- in: now_ms n; out: hook_id gen kind event_id sio_id nsp socket_id session_id body attachments ack_id made_ms n_tries;
--- at most n rows. Of nobody, or of the dead.
+-- in: now_ms process_id n; out: hook_id gen kind event_id sio_id nsp socket_id session_id body attachments ack_id made_ms n_tries;
+-- at most n rows. Of nobody, of the dead, or our own: the caller knows what it is at.
 SELECT hook_id, gen, kind, event_id, sio_id, nsp, socket_id, session_id, body, attachments, ack_id, made_ms, n_tries
-FROM t_hook h WHERE due_ms <= :now_ms AND (owner_id IS NULL
+FROM t_hook h WHERE due_ms <= :now_ms AND (owner_id IS NULL OR owner_id = :process_id
     OR NOT EXISTS (SELECT 1 FROM t_process p WHERE p.process_id = h.owner_id AND p.is_dead = 0))
 ORDER BY due_ms LIMIT :n;
 
