@@ -171,6 +171,8 @@ struct store_packet *store_log_decode(sqlite3_stmt *stmt);
 
 /* user.c: in the open transaction of `c`: what the views of users know of the options. */
 MUST_CHECK enum rc store_user_limits(struct store_conn *c, const struct cfg *cfg);
+MUST_CHECK enum rc
+store_history_limits(struct store_conn *c, const struct cfg *cfg); /* history.c */
 
 /* ---- read.c ---- */
 /* Before each read on the loop: the connection, in a snapshot of now, or that of

@@ -118,7 +118,8 @@ note_packet(struct store_write *w, struct store_packet *p)
 enum rc
 store_log_append(struct store_write *w, struct store_packet *p)
 {
-    bool is_control = p->kind >= STORE_JOIN && p->kind != STORE_SERVER;
+    bool is_control =
+        p->kind >= STORE_JOIN && p->kind != STORE_SERVER && p->kind != STORE_HISTORY;
     sqlite3_stmt *stmt = conn_stmt(w->conn, is_control ? STORE_STMT_log_append_control
                                                        : STORE_STMT_log_append);
     struct buf to = {0}, not = {0};

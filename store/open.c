@@ -199,7 +199,7 @@ shift_times(struct store_conn *c, int64_t delta_ms)
         STORE_STMT_shift_lease,  STORE_STMT_shift_session, STORE_STMT_shift_socket,
         STORE_STMT_shift_job,    STORE_STMT_shift_ask,     STORE_STMT_shift_dedup,
         STORE_STMT_shift_hook,   STORE_STMT_shift_meta,    STORE_STMT_shift_user,
-        STORE_STMT_shift_outbox, STORE_STMT_shift_expiry};
+        STORE_STMT_shift_outbox, STORE_STMT_shift_expiry,  STORE_STMT_shift_history};
     for (size_t i = 0; i < sizeof SHIFTS / sizeof *SHIFTS; i++) {
         sqlite3_stmt *stmt = conn_stmt(c, SHIFTS[i]);
         enum rc rc;
@@ -229,7 +229,9 @@ store_open_limits(struct store_conn *c, const struct cfg *cfg)
     sqlite3_bind_int64(stmt, STORE_PARAM_meta_limits_n_attachments_max,
                        cfg->n_attachments_max);
     enum rc rc = conn_done(stmt);
-    return rc == RC_OK ? store_user_limits(c, cfg) : rc;
+    if (rc == RC_OK)
+        rc = store_user_limits(c, cfg);
+    return rc == RC_OK ? store_history_limits(c, cfg) : rc;
 }
 
 enum rc

@@ -30,7 +30,9 @@ enum store_kind {
     STORE_NOOP = 21,  /* session to_id: a parked poll is answered with a noop (upgrade) */
     STORE_PONG = 22,  /* session to_id: an Engine.IO pong is due (revision 3, polling) */
     STORE_WAKE = 23,  /* jobs without an owner are due */
-    STORE_SERVER = 24 /* an event for the other processes' handlers of this namespace */
+    STORE_SERVER = 24, /* an event for the other processes' handlers of this namespace */
+    STORE_HISTORY = 25 /* to the sockets that joined room arg_id by the row ack_id: what
+                          the room has kept from before it */
 };
 
 /* Is it a packet for clients, and not control? */
@@ -38,6 +40,13 @@ static inline bool
 store_kind_is_sent(enum store_kind kind)
 {
     return kind <= STORE_BINARY_ACK || kind == STORE_PONG;
+}
+
+/* Is a client owed something by it? */
+static inline bool
+store_kind_is_due(enum store_kind kind)
+{
+    return store_kind_is_sent(kind) || kind == STORE_HISTORY;
 }
 
 /* t_packet.to_kind: file format. */
@@ -59,7 +68,9 @@ store_key(enum store_to to, int64_t id)
 
 struct store_packet {
     int n_refs;
-    int64_t seq; /* 0 until committed */
+    int64_t seq;      /* 0 until committed */
+    int64_t part_seq; /* an event that a STORE_HISTORY row stands for: its own seq, while
+                         `seq` is that of the row; 0 else, and for the last of them */
     enum store_kind kind;
     int64_t nsp_id; /* 0: concerns the connection */
     enum store_to to_kind;
@@ -69,7 +80,8 @@ struct store_packet {
         arg_id; /* join, leave: the room; connect: the offset to replay from, 0: none */
     int64_t socket_id; /* connect: the socket; 0 else */
     int64_t
-        ack_id; /* ack: the client's id; -1: none. An asking event's own id is its seq */
+        ack_id; /* ack: the client's id; -1: none. An asking event's own id is its seq;
+                   history: the join row; connect: the part after which to replay */
     bool is_ask, is_volatile, is_local, is_plain;
     int64_t origin_id; /* process that appended it; 0: an outsider */
     int64_t made_ms;

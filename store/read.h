@@ -166,6 +166,22 @@ struct store_expiry {
 MUST_CHECK enum rc
 store_read_expiry(struct store *st, int64_t socket_id, struct store_expiry *out);
 
+/* Has a socket of the session joined by the join of that STORE_HISTORY row, or was it in
+ * before? */
+MUST_CHECK enum rc store_read_has_joined(struct store *st, int64_t session_id,
+                                         const struct store_packet *row, bool *out);
+/* The events that such a row stands for, the newest first, at most n_bytes_max of them
+ * and at least one. */
+struct store_history_read {
+    const struct store_packet *row;
+    int64_t above_seq; /* only those behind this one; 0: all */
+    int64_t now_ms;
+    size_t n_bytes_max;
+};
+MUST_CHECK enum rc
+store_read_history(struct store *st, const struct store_history_read *r,
+                   store_packet_fn *fn, void *arg);
+
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
 MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n,
@@ -181,6 +197,11 @@ MUST_CHECK enum rc
 store_read_stray_job(struct store *st, int64_t until_ms, int64_t *due_ms);
 /* Namespaces ensured at start, before the loop runs (may wait for the lock). */
 MUST_CHECK enum rc store_nsp_ensure(struct store *st, struct str name);
+
+/* The rooms that keep their last events, as the application says them, in its namespaces
+ * that are there; what an earlier one has said counts no more. */
+MUST_CHECK enum rc
+store_history_declare(struct store *st, const struct store_history_rule *rules, size_t n);
 
 /* Application SQL. Added before store_open() has handed out units; RC_INVALID with a text
  * in err. `is_write` comes back. */

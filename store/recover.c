@@ -127,6 +127,7 @@ run_recover(struct store_write *w, struct store_unit *u, struct store_step *step
     p->to_id = r->session_id;
     p->socket_id = t.socket_id;
     p->arg_id = r->offset_seq;
+    p->ack_id = r->part_seq;
     rc = store_log_append(w, p);
     if (rc == RC_OK)
         rc = begin(w, r, &t, p->seq);

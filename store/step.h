@@ -120,6 +120,7 @@ struct store_route {
     int64_t to_id, skip_id;
     int64_t *to_keys, *not_keys;
     size_t n_to_keys, n_not_keys;
+    bool has_history; /* a room of it keeps its events */
 };
 void store_route_fini(struct store_route *r);
 /* A deep copy that lives as long as the unit. */
@@ -167,6 +168,16 @@ MUST_CHECK enum rc store_socket_end(struct store_write *w, struct store_unit *u,
  * closed. */
 MUST_CHECK enum rc store_session_end(struct store_write *w, struct store_unit *u,
                                      int64_t session_id, const struct store_end *e);
+
+/* ---- history.c ---- */
+/* An event to rooms of which one keeps its events. */
+MUST_CHECK enum rc
+store_history_note(struct store_write *w, const struct store_packet *p);
+/* Those who joined by that row, which was appended right now, get what the room keeps. */
+MUST_CHECK enum rc
+store_history_join(struct store_write *w, const struct store_packet *join);
+MUST_CHECK enum rc store_history_forget(struct store_write *w, struct store_unit *u,
+                                        int64_t now_ms, size_t n);
 
 /* ---- user.c ---- */
 /* An answer that no question of an application waits for: `args` as in

@@ -189,7 +189,13 @@ forget_rooms(struct store_write *w, struct store_unit *u, size_t n)
 {
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_room_forget);
     sqlite3_bind_int64(q, STORE_PARAM_room_forget_n, (int64_t)n);
-    return store_step_slice(u, q, n);
+    enum rc rc = store_step_slice(u, q, n);
+    if (rc != RC_OK)
+        return rc;
+    q = conn_stmt(w->conn, STORE_STMT_room_postpone);
+    sqlite3_bind_int64(q, STORE_PARAM_room_postpone_seq, w->last_seq);
+    sqlite3_bind_int64(q, STORE_PARAM_room_postpone_n, (int64_t)n);
+    return conn_done(q);
 }
 
 /* Dynamic namespaces (cleanup_nsp). */
@@ -285,6 +291,8 @@ run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
         rc = expire_asks(w, s->now_ms, s->n);
     if (rc == RC_OK)
         rc = store_user_forget(w, u, s->now_ms, s->n);
+    if (rc == RC_OK)
+        rc = store_history_forget(w, u, s->now_ms, s->n);
     return rc;
 }
 

@@ -26,13 +26,14 @@
 struct keys {
     int64_t *p;
     size_t n, cap;
+    bool has_history;
 };
 
 struct target_step {
     struct store_step head;
     struct store_target target;
     struct str text; /* join, leave: the room; disconnect: the reason */
-    bool is_close;
+    bool is_close, is_history;
     int64_t now_ms;
 };
 
@@ -79,7 +80,8 @@ resolve_name(struct store_conn *c, int64_t nsp_id, struct str name, struct keys 
     rc = conn_step(q);
     if (rc != RC_OK)
         return rc;
-    room_id = sqlite3_column_int64(q, 0);
+    room_id = sqlite3_column_int64(q, 0) >> 1;
+    out->has_history |= (sqlite3_column_int64(q, 0) & 1) != 0;
     socket_id = sqlite3_column_int64(q, 1);
     sqlite3_reset(q);
     if (room_id)
@@ -127,6 +129,7 @@ resolve_rooms(struct store_conn *c, const struct store_target *t, struct store_r
     if (rc != RC_OK)
         goto out;
     sort_unique(&k);
+    r->has_history = k.has_history;
     if (k.n == 1) {
         r->to_kind = (enum store_to)(k.p[0] & 3);
         r->to_id = k.p[0] >> 2;
@@ -346,8 +349,10 @@ run_packet(struct store_write *w, struct store_unit *u, struct store_step *step)
     enum rc rc = store_target_route(w, u, &((struct target_step *)step)->target, &r);
     if (rc != RC_OK)
         return rc == RC_NOTFOUND ? RC_OK : rc;
+    bool has_history = r.has_history;
     store_route_apply(&r, step->packet);
-    return store_log_append(w, step->packet);
+    rc = store_log_append(w, step->packet);
+    return rc == RC_OK && has_history ? store_history_note(w, step->packet) : rc;
 }
 
 void
@@ -466,15 +471,31 @@ run_join(struct store_write *w, struct store_unit *u, struct store_step *step)
         rc = check_full(w, &s->target, &r);
     if (rc == RC_OK)
         rc = append_control(w, step->packet, &r, room_id);
+    if (rc == RC_OK && s->is_history)
+        rc = store_history_join(w, step->packet);
     store_route_fini(&r);
     return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+static struct target_step *
+add_join(struct store_unit *u, const struct store_target *t, struct str room)
+{
+    struct target_step *s = add_target(u, run_join, t, room);
+    s->head.packet = store_packet_create(STORE_JOIN, STR_NONE, STR_NONE);
+    return s;
 }
 
 void
 store_unit_join(struct store_unit *u, const struct store_target *t, struct str room)
 {
-    add_target(u, run_join, t, room)->head.packet =
-        store_packet_create(STORE_JOIN, STR_NONE, STR_NONE);
+    (void)add_join(u, t, room);
+}
+
+void
+store_unit_join_history(struct store_unit *u, const struct store_target *t,
+                        struct str room)
+{
+    add_join(u, t, room)->is_history = true;
 }
 
 static enum rc

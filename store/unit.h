@@ -179,9 +179,11 @@ void store_unit_socket_create(struct store_unit *u, const struct store_socket_ne
 struct store_recover {
     struct str recovery_pid; /* SECRET */
     int64_t socket_id, old_session_id, session_id;
-    int64_t offset_seq;     /* rows above it are replayed */
-    struct str reply;       /* body of the CONNECT row */
-    struct str reason;      /* of the loss, where nobody had noticed it yet */
+    int64_t offset_seq; /* rows above it are replayed … */
+    int64_t part_seq;   /* … and of the next one, a STORE_HISTORY, only what is behind
+                           this; 0: all */
+    struct str reply;   /* body of the CONNECT row */
+    struct str reason;  /* of the loss, where nobody had noticed it yet */
     int64_t now_ms, due_ms; /* as in store_socket_new */
 };
 void store_unit_recover(struct store_unit *u, const struct store_recover *r);
@@ -203,6 +205,16 @@ void store_unit_socket_drop(struct store_unit *u, int64_t socket_id);
  * follows in the unit. Begins a block: it is left out where that was told before, or is
  * not so any more. */
 void store_unit_presence(struct store_unit *u, int64_t presence_id, bool is_online);
+
+/* A room that keeps its last events, or with one of *?[ in its name a pattern of GLOB for
+ * such rooms. */
+struct store_history_rule {
+    struct str nsp, room;
+    int64_t n;      /* so many, 1 to 10000 */
+    int64_t keep_s; /* and so long; 0: for ever */
+};
+/* The namespace exists. */
+void store_unit_history_rule(struct store_unit *u, const struct store_history_rule *rule);
 
 /* ---- targets: names are looked up at the commit (design 3.3) ---- */
 struct store_target {
@@ -228,6 +240,9 @@ void store_unit_packet(struct store_unit *u, const struct store_target *t,
 /* Set operations: one control row and its members, on who is there at that seq. `room` is
  * created if it is new. */
 void store_unit_join(struct store_unit *u, const struct store_target *t, struct str room);
+/* The same, and who was not in gets what the room keeps. */
+void store_unit_join_history(struct store_unit *u, const struct store_target *t,
+                             struct str room);
 void
 store_unit_leave(struct store_unit *u, const struct store_target *t, struct str room);
 /* Ends each socket of the target after a DISCONNECT to its client; is_close: all sockets

@@ -67,7 +67,7 @@ tell(struct store_write *w, const struct presence_step *s)
     sqlite3_bind_int64(q, STORE_PARAM_presence_tell_presence_id, s->presence_id);
     sqlite3_bind_int(q, STORE_PARAM_presence_tell_is_online, s->is_online);
     sqlite3_bind_int64(q, STORE_PARAM_presence_tell_limit_ms,
-                       w->now_ms - (w->cfg ? w->cfg->presence_linger_ms : 0));
+                       w->now_ms - (w->cfg ? cfg_live(&w->cfg->presence_linger_ms) : 0));
     return store_step_change(w, q);
 }
 
@@ -138,8 +138,10 @@ store_user_forget(struct store_write *w, struct store_unit *u, int64_t now_ms, s
 {
     if (w->cfg == NULL)
         return RC_OK;
-    enum rc rc = forget_presence(w, u, now_ms - w->cfg->presence_keep_ms, n);
-    return rc == RC_OK ? forget_outbox(w, u, now_ms - w->cfg->outbox_keep_ms, n) : rc;
+    enum rc rc = forget_presence(w, u, now_ms - cfg_live(&w->cfg->presence_keep_ms), n);
+    return rc == RC_OK
+               ? forget_outbox(w, u, now_ms - cfg_live(&w->cfg->outbox_keep_ms), n)
+               : rc;
 }
 
 /* ---- expiry ---- */

@@ -69,6 +69,11 @@ void app_use_packet(struct app_nsp *n, app_fn *fn);
 /* Recovered sockets too, see app_is_recovered; their rooms are back in a continuation. */
 void app_on_connect(struct app_nsp *n, app_fn *fn);
 
+/* The room keeps its last n events, 1 to 10000, and for ms (-1: for ever), for
+ * app_join_history; also while nobody is in it. With one of *?[ in its name it is a
+ * pattern (as of a shell) for such rooms: each from its first member on. */
+void app_history(struct app_nsp *n, const char *room, int n_events, int64_t ms);
+
 /* `event` NULL: any event without a handler of its own. */
 void app_on_event(struct app_nsp *n, const char *event, app_fn *fn);
 
@@ -263,6 +268,10 @@ void app_accept(struct app_call *c);
 void app_refuse(struct app_call *c, const char *message, json_t *data);
 
 void app_join(struct app_to *t, const char *room);
+
+/* Joins, and who was not in gets the events that the room has kept (app_history), in
+ * their order, before anything newer; none twice and none left out in between. */
+void app_join_history(struct app_to *t, const char *room);
 void app_leave(struct app_to *t, const char *room);
 
 /* `close`: the whole connection, not only this namespace. */

@@ -141,6 +141,13 @@ nsp_free(struct app_nsp *n)
     handlers_free(n->on_later);
     handlers_free(n->on_server_event);
     handlers_free(n->on_outgoing);
+    handlers_free(n->on_presence);
+    while (n->histories) {
+        struct app_history_rule *h = n->histories;
+        n->histories = h->next;
+        free(h->room);
+        free(h);
+    }
     if (n->is_pattern)
         regfree(&n->pattern);
     free(n->name);
@@ -265,6 +272,29 @@ void
 app_on_presence(struct app_nsp *n, app_fn *fn)
 {
     add_nameless(n, &n->on_presence, "app_on_presence", fn);
+}
+
+void
+app_history(struct app_nsp *n, const char *room, int n_events, int64_t ms)
+{
+    enum { EVENTS_MAX = 10000 };
+    struct app_history_rule **at = &n->histories;
+    while (*at && room && strcmp((*at)->room, room) != 0)
+        at = &(*at)->next;
+    const char *why = room == NULL                            ? "no room"
+                      : *at                                   ? "registered twice"
+                      : n_events < 1 || n_events > EVENTS_MAX ? "not 1 to 10000 events"
+                      : ms != -1 && ms < 1                    ? "no time"
+                                                              : NULL;
+    if (why) {
+        mistake(n->app, "app_history(\"" NSP_FMT "\", \"%s\"): %s", NSP_ARG(n),
+                room ? room : "", why);
+        return;
+    }
+    *at = xcalloc(1, sizeof **at);
+    (*at)->room = xstrdup(room);
+    (*at)->n = n_events;
+    (*at)->ms = ms;
 }
 
 void

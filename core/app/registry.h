@@ -18,6 +18,13 @@ struct app_handler { /* a list, in order of registration */
     app_fn *fn;
 };
 
+struct app_history_rule { /* a list, in order of registration */
+    struct app_history_rule *next;
+    char *room;
+    int n;
+    int64_t ms; /* -1: for ever */
+};
+
 struct app_nsp {
     struct app_nsp *next;
     struct app *app; /* whose it is; borrowed */
@@ -26,6 +33,7 @@ struct app_nsp {
     regex_t pattern; /* valid if is_pattern */
     struct app_handler *use, *use_packet, *on_connect, *on_event, *on_disconnect,
         *on_later, *on_server_event, *on_outgoing, *on_presence;
+    struct app_history_rule *histories;
 };
 
 struct app_sql_text {

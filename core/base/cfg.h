@@ -77,6 +77,7 @@ struct cfg {
     int64_t expiry_lead_ms;   /* 0 = not announced */
     char *expiry_event;
     int64_t presence_linger_ms, presence_keep_ms, outbox_keep_ms, n_outbox_max;
+    int64_t history_bytes;
     char *file; /* that was loaded; "" = none */
     char *hash; /* of its text, hex: recorded by each process */
 };

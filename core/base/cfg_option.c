@@ -192,6 +192,8 @@ const struct cfg_option CFG_OPTIONS[] = {
      "how long it is remembered when a user was there last"},
     {"max_outbox", CFG_T_COUNT, AT(n_outbox_max), "1000", 1, 1000000, NULL,
      "the most events that wait in the outbox for one user; a further one is refused"},
+    {"history_bytes", CFG_T_SIZE, AT(history_bytes), "64M", 64 * KB, 1024 * GB, NULL,
+     "the most bytes of events that rooms with a history keep, all of them together"},
     {"outbox_keep", CFG_T_TIME, AT(outbox_keep_ms), "24h", 0, 87600 * H, NULL,
      "how long the outbox remembers what was acknowledged or has expired"},
 

@@ -361,6 +361,7 @@ apply_session(struct adapter *a, struct store_packet *p)
     case STORE_GONE:
     case STORE_WAKE:
     case STORE_SERVER:
+    case STORE_HISTORY:
         return;
     }
 }
@@ -393,6 +394,7 @@ adapter_apply(struct adapter *a, struct store_packet *p)
     case STORE_CONNECT_ERROR:
     case STORE_BINARY_EVENT:
     case STORE_BINARY_ACK:
+    case STORE_HISTORY:
         reach_all(a, p, NULL);
         return;
     case STORE_CLOSE:

@@ -80,6 +80,7 @@ accept_recovered(struct work *w, struct work_socket *k)
         .old_session_id = r->session_id,
         .session_id = w->session_id,
         .offset_seq = r->offset_seq,
+        .part_seq = r->part_seq,
         .reply = buf_str(&reply),
         .reason = str_of(sio_reason_text(SIO_R_TRANSPORT_CLOSE)),
         .now_ms = w->now_ms,
@@ -125,13 +126,16 @@ connect_accept(struct work *w, struct work_socket *k)
     free(data);
     buf_fini(&reply);
     k->socket_id = STORE_NEW_SOCKET(w->n_new++);
+    load_histories(u, k->app, k->nsp_name);
     if (k->has_user)
         store_unit_socket_user(u, k->socket_id, str_of(k->user));
     if (k->has_expiry)
         user_apply_expiry(w, k);
     struct store_target self = {.nsp = s.nsp, .to = STORE_TO_SOCKET, .id = k->socket_id};
     for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
-        if (r->is_in)
+        if (r->is_in && r->is_history)
+            store_unit_join_history(u, &self, str_of(r->name));
+        else if (r->is_in)
             store_unit_join(u, &self, str_of(r->name));
     call_connect(w, k);
     incoming_connect(w, k);
@@ -221,17 +225,28 @@ auth_text(const struct work_socket *k, const char *name, struct buf *out)
 /* SIO-RECOVERY-WHOLE */
 static bool
 offset_of(const struct work *w, struct str text, const struct store_recovery *r,
-          int64_t *seq)
+          int64_t *seq, int64_t *part_seq)
 {
     size_t dot = str_index(text, '.');
+    struct str rest = str_slice(text, dot + 1, text.len), part;
+    size_t dot2 = str_index(rest, '.');
     int64_t epoch;
     if (text.len > 0 &&
         (str_to_int(str_slice(text, 0, dot), 0, INT64_MAX, &epoch) != RC_OK ||
-         str_to_int(str_slice(text, dot + 1, text.len), 0, INT64_MAX, seq) != RC_OK ||
+         str_to_int(str_slice(rest, 0, dot2), 0, INT64_MAX, seq) != RC_OK ||
          epoch != store_epoch(w->e->store)))
         return false;
-    if (text.len == 0 || *seq < r->first_seq)
+    /* SIO-HISTORY-OFFSET */
+    if (dot2 < rest.len) {
+        part = str_slice(rest, dot2 + 1, rest.len);
+        if (str_to_int(part, 1, INT64_MAX, part_seq) != RC_OK)
+            return false;
+        --*seq; /* that row is not done */
+    }
+    if (text.len == 0 || *seq < r->first_seq) {
         *seq = r->first_seq;
+        *part_seq = 0;
+    }
     return *seq >= r->horizon_seq && *seq <= store_last_seq(w->e->store);
 }
 
@@ -243,7 +258,7 @@ recovery_find(struct work *w, struct work_socket *k)
 {
     struct store_recovery r;
     struct buf pid = {0}, offset = {0};
-    int64_t seq = 0;
+    int64_t seq = 0, part_seq = 0;
     bool is_asked = w->e->cfg->recovery_ms > 0 && w->protocol == 4 &&
                     auth_text(k, "pid", &pid) && pid.len > 0;
     enum rc rc =
@@ -254,14 +269,14 @@ recovery_find(struct work *w, struct work_socket *k)
                     (!r.is_lost || r.gone_ms + w->e->cfg->recovery_ms > w->now_ms);
     if (is_found) {
         (void)auth_text(k, "offset", &offset);
-        is_found = offset_of(w, buf_str(&offset), &r, &seq);
+        is_found = offset_of(w, buf_str(&offset), &r, &seq, &part_seq);
     }
     if (is_found) {
         free(k->sio_id);
         k->sio_id = str_dup(r.sio_id);
         k->recovery = xcalloc(1, sizeof *k->recovery);
-        *k->recovery =
-            (struct recovery){r.socket_id, r.session_id, seq, str_dup(buf_str(&pid))};
+        *k->recovery = (struct recovery){r.socket_id, r.session_id, seq, part_seq,
+                                         str_dup(buf_str(&pid))};
         json_t *rooms = json_loadb(r.rooms.p, r.rooms.len, JSON_ALLOW_NUL, NULL);
         work_rooms_note(k, rooms);
         json_decref(rooms);

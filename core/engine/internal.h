@@ -136,6 +136,9 @@ engine_frames(struct engine *e, struct store_packet *p, enum wire_form form);
 /* Into an empty registry, with its tables, namespaces and statements. */
 MUST_CHECK enum rc
 load_app(struct engine *e, const struct cfg *cfg, struct app *app, struct buf *err);
+/* A dynamic namespace is joined: its rooms keep what the application says of them. */
+void
+load_histories(struct store_unit *u, const struct app_nsp *app, const char *nsp_name);
 
 /* ---- session.c: what polling and WebSocket share ---- */
 /* Reads the sockets and rooms of a session into `s` (not yet in the index) and the rows
@@ -208,8 +211,8 @@ struct engine_http {
     struct sub sub;
     struct due due;
     bool is_noop, is_ping, is_close;
-    bool
-        has_replay; /* `due` has rows that a recovered socket missed: it goes out whole */
+    bool has_replay; /* `due` has rows that a recovered socket missed, or a room's
+                        history: it goes out whole */
     struct timer timer;
     int64_t begun_ms;  /* when it came */
     int64_t parked_ms; /* when it was last tried */

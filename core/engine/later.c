@@ -6,7 +6,8 @@
  *     p  with a: the process whose answer to app_server_ask the ack is
  *     a  the open ack's id          c  a connection that middleware holds:
  *                                      {session, sio_id, auth, use, data?, user?,
- * expires?, rooms?}
+ * expires?, rooms?,
+ *                                       histories?}
  *
  * SPDX-License-Identifier: MIT
  */
@@ -36,6 +37,11 @@ later_wrap_connection(const struct work *w, const struct work_socket *k, size_t 
         if (r->is_in)
             json_array_append_new(rooms, json_string(r->name));
     json_object_set_new(o, "rooms", rooms);
+    json_t *histories = json_array();
+    for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
+        if (r->is_in && r->is_history)
+            json_array_append_new(histories, json_string(r->name));
+    json_object_set_new(o, "histories", histories);
     return o;
 }
 
@@ -136,6 +142,11 @@ later_unwrap_connection(struct work *w, const char *nsp_name, const json_t *o)
         k->is_expiry_close = json_is_true(json_array_get(expires, 1));
     }
     work_rooms_note(k, json_object_get(o, "rooms"));
+    size_t i;
+    const json_t *name;
+    json_array_foreach(json_object_get(o, "histories"), i, name)
+        work_room_note(k, json_string_value(name), true)
+            ->is_history = true;
     return k;
 }
 

@@ -24,6 +24,47 @@ add_statements(struct engine *e, const struct app *app, struct buf *err)
     return rc;
 }
 
+static struct store_history_rule
+history_rule(struct str nsp, const struct app_history_rule *h)
+{
+    return (struct store_history_rule){
+        .nsp = nsp,
+        .room = str_of(h->room),
+        .n = h->n,
+        .keep_s = h->ms < 0 ? 0 : (h->ms + 999) / 1000,
+    };
+}
+
+/* Those of namespaces that are there; the others follow with these. */
+static enum rc
+declare_histories(struct engine *e, const struct app *app)
+{
+    struct store_history_rule *rules = NULL;
+    size_t n = 0;
+    for (const struct app_nsp *s = app->nsps; s != NULL; s = s->next)
+        for (const struct app_history_rule *h = s->histories; h != NULL && !s->is_pattern;
+             h = h->next) {
+            rules = xrealloc(rules, (n + 1) * sizeof *rules);
+            rules[n++] = history_rule(str_of(s->name), h);
+        }
+    /* A CGI program starts with each request. */
+    enum rc rc = n > 0 || e->front != ENGINE_CGI
+                     ? store_history_declare(e->store, rules, n)
+                     : RC_OK;
+    free(rules);
+    return rc;
+}
+
+void
+load_histories(struct store_unit *u, const struct app_nsp *app, const char *nsp_name)
+{
+    for (const struct app_history_rule *h = app->is_pattern ? app->histories : NULL;
+         h != NULL; h = h->next) {
+        const struct store_history_rule rule = history_rule(str_of(nsp_name), h);
+        store_unit_history_rule(u, &rule);
+    }
+}
+
 /* What it registers, and its tables. */
 static enum rc
 prepare(struct engine *e, const struct cfg *cfg, struct app *app, struct buf *err)
@@ -41,6 +82,8 @@ prepare(struct engine *e, const struct cfg *cfg, struct app *app, struct buf *er
     for (const struct app_nsp *n = app->nsps; n != NULL && rc == RC_OK; n = n->next)
         if (!n->is_pattern)
             rc = store_nsp_ensure(e->store, str_of(n->name));
+    if (rc == RC_OK)
+        rc = declare_histories(e, app);
     return rc;
 }
 

@@ -27,6 +27,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/eio/payload.h"
+#include "core/engine/history.h"
 #include "core/engine/internal.h"
 #include "core/sio/json.h"
 
@@ -162,8 +163,15 @@ cut(struct engine_http *h)
     return cursor;
 }
 
+static bool
+is_replay(const struct store_packet *p)
+{
+    return p->kind == STORE_CONNECT && p->arg_id != 0;
+}
+
 /* Recovered sockets: what they missed goes before their CONNECT reply, as in the
- * reference. */
+ * reference. Rooms that were joined with their history: it goes in the place of its row.
+ */
 /* SIO-RECOVERY-ORDER */
 static enum rc
 expand(struct engine_http *h)
@@ -172,19 +180,22 @@ expand(struct engine_http *h)
     enum rc rc = RC_OK;
     bool has_replay = false;
     for (size_t i = 0; i < h->due.n && !has_replay; i++)
-        has_replay = h->due.p[i]->kind == STORE_CONNECT && h->due.p[i]->arg_id != 0;
+        has_replay = is_replay(h->due.p[i]) || h->due.p[i]->kind == STORE_HISTORY;
     if (!has_replay || h->has_replay)
         return RC_OK;
     for (size_t i = 0; i < h->due.n && rc == RC_OK; i++) {
         struct store_packet *p = h->due.p[i];
-        if (p->kind == STORE_CONNECT && p->arg_id != 0) {
+        if (is_replay(p)) {
             struct due missed = {0};
             rc = session_replay(h->e, p, &missed);
             for (size_t j = 0; j < missed.n; j++)
                 due_add(&all, missed.p[j]);
             due_clear(&missed);
         }
-        due_add(&all, p);
+        if (p->kind == STORE_HISTORY)
+            rc = history_add(h->e, h->session.session_id, p, 0, &all);
+        else
+            due_add(&all, p);
     }
     if (rc != RC_OK) {
         due_clear(&all);

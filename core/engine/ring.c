@@ -72,7 +72,7 @@ void
 ring_append(struct ring *r, struct store_packet *p)
 {
     r->last_seq = p->seq;
-    if (!store_kind_is_sent(p->kind) || p->is_volatile)
+    if (!store_kind_is_due(p->kind) || p->is_volatile)
         return;
     while (r->end > r->first &&
            (r->end - r->first >= r->n_rows_max || r->n_bytes + cost(p) > r->n_bytes_max))

@@ -9,6 +9,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/engine/history.h"
 #include "core/engine/internal.h"
 
 #define SCAN_SLICE 1000
@@ -164,11 +165,12 @@ static void
 consider(void *arg, struct store_packet *p)
 {
     struct load *l = arg;
-    if (!store_kind_is_sent(p->kind) || p->is_volatile || p->seq <= l->cursor_seq ||
+    if (!store_kind_is_due(p->kind) || p->is_volatile || p->seq <= l->cursor_seq ||
         p->seq > l->max_seq)
         return;
     if (l->is_replay &&
-        (p->is_ask || (p->kind != STORE_EVENT && p->kind != STORE_BINARY_EVENT)))
+        (p->is_ask || (p->kind != STORE_EVENT && p->kind != STORE_BINARY_EVENT &&
+                       p->kind != STORE_HISTORY)))
         return;
     if (p->to_kind == STORE_TO_SESSION) {
         if (p->to_id == l->s->session_id)
@@ -295,6 +297,8 @@ session_replay(struct engine *e, const struct store_packet *connect, struct due 
         rc = catch_up(&l, connect->seq - 1);
     if (rc == RC_OK)
         rc = l.rc;
+    if (rc == RC_OK)
+        rc = history_expand(e, connect->to_id, connect, out);
     free(l.intervals);
     return rc;
 }

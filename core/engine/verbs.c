@@ -244,38 +244,54 @@ check_rooms(struct app_call *c, const char *room)
     json_decref(names);
 }
 
+enum room_change { ROOM_JOIN, ROOM_JOIN_HISTORY, ROOM_LEAVE };
+
 static void
-change_room(struct app_to *t, const char *room, bool is_join)
+change_room(struct app_to *t, const char *room, enum room_change how)
 {
     struct app_call *c = t->c;
     if (room == NULL)
         call_fail(c, RC_INVALID, "a room is NULL");
-    if (c->error == RC_OK && is_join && t->scope == TO_SENDER)
+    if (c->error == RC_OK && how != ROOM_LEAVE && t->scope == TO_SENDER)
         check_rooms(c, room);
     if (c->error != RC_OK)
         return;
     if (t->scope == TO_SENDER)
-        work_room_note(c->k, room, is_join);
+        work_room_note(c->k, room, how != ROOM_LEAVE)->is_history =
+            how == ROOM_JOIN_HISTORY;
     if (t->scope == TO_SENDER && c->k->socket_id == 0)
         return; /* middleware: done when it is accepted */
     struct store_target target = target_of(t);
     c->w->changes_state = true;
-    if (is_join)
+    switch (how) {
+    case ROOM_JOIN:
         store_unit_join(work_unit(c->w), &target, str_of(room));
-    else
+        return;
+    case ROOM_JOIN_HISTORY:
+        store_unit_join_history(work_unit(c->w), &target, str_of(room));
+        return;
+    case ROOM_LEAVE:
         store_unit_leave(work_unit(c->w), &target, str_of(room));
+        return;
+    }
 }
 
 void
 app_join(struct app_to *t, const char *room)
 {
-    change_room(t, room, true);
+    change_room(t, room, ROOM_JOIN);
+}
+
+void
+app_join_history(struct app_to *t, const char *room)
+{
+    change_room(t, room, ROOM_JOIN_HISTORY);
 }
 
 void
 app_leave(struct app_to *t, const char *room)
 {
-    change_room(t, room, false);
+    change_room(t, room, ROOM_LEAVE);
 }
 
 /* SIO-DISCONNECT-SERVER */

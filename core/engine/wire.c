@@ -99,14 +99,18 @@ has_offset(const struct store_packet *p)
            !p->is_volatile && p->body.len > 1;
 }
 
-/* "[…]" becomes "[…,"<epoch>.<seq>"]". */
-/* SIO-RECOVERY-OFFSET */
+/* "[…]" becomes "[…,"<epoch>.<seq>"]"; with a third number where it is one of several
+ * that one row stands for. */
+/* SIO-RECOVERY-OFFSET, SIO-HISTORY-OFFSET */
 static void
 append_with_offset(struct buf *b, const struct store_packet *p, int64_t epoch)
 {
     buf_append(b, p->body.p, p->body.len - 1);
-    buf_append_f(b, "%s\"%lld.%lld\"]", p->body.len > 2 ? "," : "", (long long)epoch,
+    buf_append_f(b, "%s\"%lld.%lld", p->body.len > 2 ? "," : "", (long long)epoch,
                  (long long)p->seq);
+    if (p->part_seq != 0)
+        buf_append_f(b, ".%lld", (long long)p->part_seq);
+    buf_append_z(b, "\"]");
 }
 
 static void
@@ -154,7 +158,9 @@ encode(const struct store_packet *p, struct str nsp, enum wire_form form, int64_
     struct sio_head head = {
         .type = (enum sio_type)p->kind,
         .nsp = nsp,
-        .has_ack_id = p->is_ask || p->ack_id >= 0,
+        .has_ack_id =
+            p->is_ask ||
+            ((p->kind == STORE_ACK || p->kind == STORE_BINARY_ACK) && p->ack_id >= 0),
         .ack_id = p->is_ask ? p->seq : p->ack_id,
         .n_attachments = count_attachments(p->attachments),
     };
@@ -214,8 +220,8 @@ wire_payload_append_octets(struct buf *b, const struct frame *f)
 void
 wire_forget(struct store_packet *p)
 {
-    if (p->wire == NULL ||
-        (p->to_kind != STORE_TO_SESSION && p->to_kind != STORE_TO_SOCKET))
+    if (p->wire == NULL || (p->to_kind != STORE_TO_SESSION &&
+                            p->to_kind != STORE_TO_SOCKET && p->kind != STORE_HISTORY))
         return;
     p->wire_free(p->wire);
     p->wire = NULL;

@@ -153,19 +153,20 @@ work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name,
     return k;
 }
 
-void
+struct work_room *
 work_room_note(struct work_socket *k, const char *room, bool is_in)
 {
-    for (struct work_room *r = k->rooms; r != NULL; r = r->next)
-        if (strcmp(r->name, room) == 0) {
-            r->is_in = is_in;
-            return;
-        }
-    struct work_room *r = xcalloc(1, sizeof *r);
-    r->name = xstrdup(room);
+    struct work_room *r = k->rooms;
+    while (r != NULL && strcmp(r->name, room) != 0)
+        r = r->next;
+    if (r == NULL) {
+        r = xcalloc(1, sizeof *r);
+        r->name = xstrdup(room);
+        r->next = k->rooms;
+        k->rooms = r;
+    }
     r->is_in = is_in;
-    r->next = k->rooms;
-    k->rooms = r;
+    return r;
 }
 
 void
@@ -173,7 +174,8 @@ work_rooms_note(struct work_socket *k, const json_t *names)
 {
     size_t i;
     const json_t *name;
-    json_array_foreach(names, i, name) work_room_note(k, json_string_value(name), true);
+    json_array_foreach(names, i, name)(void)
+        work_room_note(k, json_string_value(name), true);
 }
 
 static bool

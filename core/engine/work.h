@@ -17,11 +17,11 @@
 struct work_room { /* an own effect on a room of this socket */
     struct work_room *next;
     char *name;
-    bool is_in;
+    bool is_in, is_history; /* is_history: joined with it */
 };
 
 struct recovery { /* a lost socket that a CONNECT brings back */
-    int64_t socket_id, session_id, offset_seq;
+    int64_t socket_id, session_id, offset_seq, part_seq;
     char *pid; /* SECRET, owned */
 };
 
@@ -120,7 +120,7 @@ struct work_socket *work_socket_add(struct work *w, int64_t socket_id,
 struct work_socket *
 work_socket_find(struct work *w, struct str nsp_name); /* open ones; NULL */
 /* An own effect, or what is known otherwise; work_rooms_note: all of a JSON array. */
-void work_room_note(struct work_socket *k, const char *room, bool is_in);
+struct work_room *work_room_note(struct work_socket *k, const char *room, bool is_in);
 void work_rooms_note(struct work_socket *k, const json_t *names);
 size_t work_n_sockets(const struct work *w); /* open ones */
 /* A packet to one socket of this session: the short way if it may. Takes the packet. */

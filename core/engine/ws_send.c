@@ -10,6 +10,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/engine/history.h"
 
 #define CONNECT_GAP_MS 3
 
@@ -72,17 +73,37 @@ replay(struct engine_ws *w)
     store_packet_unref(connect);
 }
 
+/* What a room has kept, in the place of its row; rows behind it wait until it can be
+ * read. */
+static void
+send_history(struct engine_ws *w, struct store_packet *row)
+{
+    struct due events = {0};
+    if (history_add(w->e, w->sub.session_id, row, 0, &events) != RC_OK) {
+        due_add(&w->held, row);
+        timers_arm(&w->e->timers, &w->gap_timer, clock_now_ms() + 1);
+    }
+    for (size_t i = 0; i < events.n; i++)
+        ws_send_frames(w, engine_frames(w->e, events.p[i], w->sub.form));
+    due_clear(&events);
+}
+
 void
 ws_event(struct sub *s, struct store_packet *p, struct frame *f)
 {
     struct engine_ws *w = ws_of_sub(s);
     /* SIO-VOLATILE */
     bool is_held = w->gap_timer.pos != 0;
-    if (w->conn == NULL || w->state != WS_OPEN || f == NULL ||
+    if (w->conn == NULL || w->state != WS_OPEN ||
+        (f == NULL && p->kind != STORE_HISTORY) ||
         (p->is_volatile && (is_held || !w->e->ws->is_writable(w->conn))))
         return;
     if (is_held) {
         due_add(&w->held, p);
+        return;
+    }
+    if (p->kind == STORE_HISTORY) {
+        send_history(w, p);
         return;
     }
     ws_send_frames(w, f);

@@ -152,9 +152,9 @@ CREATE INDEX i_member_until ON t_member (until_seq) WHERE until_seq IS NOT NULL;
 CREATE TABLE t_packet (                         -- the log, append-only; no index but its key (each would cost 5 to 8 times)
     seq            INTEGER PRIMARY KEY,         -- the one order; second half of a client's offset. Without AUTOINCREMENT, which
                                                 -- costs a third of an append: the newest row is never deleted, so none is reused
-    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 6 OR kind BETWEEN 16 AND 24),
+    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 6 OR kind BETWEEN 16 AND 25),
                    -- Socket.IO: 0 connect 1 disconnect 2 event 3 ack 4 connect_error 5 binary event 6 binary ack
-                   -- control: 16 join 17 leave 18 lost 19 gone 20 close 21 noop 23 wake 24 server event; Engine.IO: 22 pong
+                   -- control: 16 join 17 leave 18 lost 19 gone 20 close 21 noop 23 wake 24 server event 25 history of a room; Engine.IO: 22 pong
     nsp_id         INTEGER,                     -- NULL: concerns the connection. No foreign key: costs each row
     to_kind        INTEGER NOT NULL DEFAULT 0 CHECK (to_kind BETWEEN 0 AND 4),
                    -- 0 all of nsp, 1 a room, 2 a socket, 3 a session, 4 the union in to_list
@@ -162,9 +162,10 @@ CREATE TABLE t_packet (                         -- the log, append-only; no inde
     to_list        TEXT,                        -- 'r7,r9,s12': rooms and sockets, each socket once
     not_list       TEXT,                        -- the same form: exceptions
     skip_id        INTEGER,                     -- one socket that is left out: all but me
-    arg_id         INTEGER,                     -- join, leave: the room; connect: the offset after which to replay, NULL: none
+    arg_id         INTEGER,                     -- join, leave, history: the room; connect: the offset after which to replay, NULL:
+                                                -- none
     socket_id      INTEGER,                     -- connect: the socket; the row itself goes to the session, which loads it
-    ack_id         INTEGER,                     -- ack: the client's id. An asking row's own id is its seq
+    ack_id         INTEGER,                     -- ack: the client's id. An asking row's own id is its seq. history: the join row
     is_ask         INTEGER NOT NULL DEFAULT 0 CHECK (is_ask IN (0, 1)), -- the client is asked to answer
     is_volatile    INTEGER NOT NULL DEFAULT 0 CHECK (is_volatile IN (0, 1)), -- tail only, never catch-up or replay
     is_local       INTEGER NOT NULL DEFAULT 0 CHECK (is_local IN (0, 1)), -- only what the origin process holds

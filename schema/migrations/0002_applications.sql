@@ -218,3 +218,40 @@ CREATE TABLE t_outbox_sent (                    -- the questions by which they w
 ) STRICT, WITHOUT ROWID;
 -- those of an entry
 CREATE INDEX i_outbox_sent ON t_outbox_sent (outbox_id);
+
+-- ------------------------------------------------------------------------------------------- history of rooms (docs/users.md)
+
+CREATE TABLE t_history_rule (                   -- rooms that keep their last events
+    rule_id        INTEGER PRIMARY KEY,         -- the older one counts where two patterns match
+    nsp_id         INTEGER NOT NULL REFERENCES t_nsp ON DELETE CASCADE, -- in this namespace
+    pattern        TEXT    NOT NULL,            -- the room's name, or a pattern of GLOB
+    is_pattern     INTEGER NOT NULL CHECK (is_pattern IN (0, 1)), -- a name counts before patterns
+    n              INTEGER NOT NULL,            -- so many
+    keep_ms        INTEGER,                     -- and for so long; NULL: for ever
+    is_app         INTEGER NOT NULL DEFAULT 0 CHECK (is_app IN (0, 1)), -- by the application in C, which says it at each start
+    UNIQUE (nsp_id, is_pattern, pattern)        -- this index serves t_room_history
+) STRICT;
+
+ALTER TABLE t_room ADD COLUMN history_n INTEGER; -- its rule, NULL: it keeps nothing. Kept by triggers of views/history.sql
+ALTER TABLE t_room ADD COLUMN history_ms INTEGER; -- likewise
+
+CREATE TABLE t_history (                        -- what they keep: the log may be pruned
+    history_id     INTEGER PRIMARY KEY,         -- the oldest goes first where there is too much
+    room_id        INTEGER NOT NULL REFERENCES t_room ON DELETE CASCADE, -- which room
+    seq            INTEGER NOT NULL,            -- the event's place in the log
+    kind           INTEGER NOT NULL CHECK (kind IN (2, 5)), -- as in t_packet
+    made_ms        INTEGER NOT NULL,            -- likewise
+    expires_ms     INTEGER,                     -- kept until then; NULL: for ever
+    body           TEXT    NOT NULL,            -- likewise
+    attachments    BLOB,                        -- likewise
+    UNIQUE (room_id, seq)                       -- this index serves history_read, t_history_added
+) STRICT;
+-- history_forget
+CREATE INDEX i_history_expires ON t_history (expires_ms) WHERE expires_ms IS NOT NULL;
+
+CREATE TABLE t_history_total (                  -- how much that is; kept by its triggers
+    total_id       INTEGER PRIMARY KEY CHECK (total_id = 1), -- a single row
+    n_bytes        INTEGER NOT NULL DEFAULT 0,  -- of bodies and attachments
+    n_bytes_max    INTEGER NOT NULL DEFAULT 67108864 -- history_bytes of the newest process
+) STRICT;
+INSERT INTO t_history_total (total_id) VALUES (1);

@@ -58,9 +58,20 @@ DELETE FROM t_session WHERE session_id IN (
 
 -- name: room_forget
 -- scan: t_meta has one row
--- in: n; no columns. Empty, and every row of the log is younger than that.
+-- in: n; no columns. Empty, and every row of the log is younger than that; a room that keeps its events has none, and no rule
+-- of its own.
 DELETE FROM t_room WHERE room_id IN (
-    SELECT room_id FROM t_room WHERE idle_seq <= (SELECT horizon_seq FROM t_meta) ORDER BY idle_seq LIMIT :n);
+    SELECT room_id FROM t_room WHERE idle_seq <= (SELECT horizon_seq FROM t_meta) ORDER BY idle_seq LIMIT :n)
+    AND (history_n IS NULL OR NOT EXISTS (SELECT 1 FROM t_history h WHERE h.room_id = t_room.room_id)
+         AND NOT EXISTS (SELECT 1 FROM t_history_rule u
+                         WHERE u.nsp_id = t_room.nsp_id AND u.is_pattern = 0 AND u.pattern = t_room.name));
+
+-- name: room_postpone
+-- scan: t_meta has one row
+-- in: seq n; no columns. After room_forget: these are looked at again when the log has moved on.
+UPDATE t_room SET idle_seq = :seq WHERE room_id IN (
+    SELECT room_id FROM t_room WHERE idle_seq <= (SELECT horizon_seq FROM t_meta) ORDER BY idle_seq LIMIT :n)
+    AND history_n IS NOT NULL;
 
 -- name: nsp_forget
 -- scan: t_meta has one row

@@ -111,7 +111,7 @@ BEGIN
                                 THEN (SELECT group_concat(k.key) FROM (
                                     SELECT 'r' || r.room_id AS key FROM json_each(json_insert(coalesce(new.rooms, '[]'), '$[#]', new.room)) j
                                     CROSS JOIN t_room r ON r.nsp_id = n.nsp_id AND r.name = j.value
-                                    WHERE r.idle_seq IS NULL OR EXISTS (SELECT 1 FROM t_socket WHERE state = 1)
+                                    WHERE r.idle_seq IS NULL OR r.history_n IS NOT NULL OR EXISTS (SELECT 1 FROM t_socket WHERE state = 1)
                                     UNION SELECT 's' || s.socket_id FROM json_each(json_insert(coalesce(new.rooms, '[]'), '$[#]', new.room)) j
                                     CROSS JOIN t_socket s ON s.sio_id = j.value AND s.nsp_id = n.nsp_id AND s.state < 2
                                     UNION SELECT 's' || s.socket_id FROM t_socket s
@@ -122,7 +122,7 @@ BEGIN
                                 THEN nullif(ltrim(
                                     coalesce('r' || (SELECT r.room_id FROM t_room r
                                                      WHERE r.nsp_id = n.nsp_id AND r.name = new.room AND (
-                                                         r.idle_seq IS NULL OR EXISTS (SELECT 1 FROM t_socket WHERE state = 1))), '') ||
+                                                         r.idle_seq IS NULL OR r.history_n IS NOT NULL OR EXISTS (SELECT 1 FROM t_socket WHERE state = 1))), '') ||
                                     coalesce(',s' || (SELECT s.socket_id FROM t_socket s
                                                       WHERE s.sio_id = new.room AND s.nsp_id = n.nsp_id AND s.state < 2), ''),
                                     ','), '') END AS keys,
@@ -141,6 +141,9 @@ BEGIN
             new.is_ask IS 1 AND t.to_kind = 2 AND EXISTS (
                 SELECT 1 FROM t_answer o WHERE o.socket_id = CAST(substr(t.keys, 2) AS INTEGER) AND o.n_before IS NULL
                 LIMIT 1 OFFSET (SELECT coalesce((SELECT value FROM t_bound WHERE name = 'max_pending_acks'), n_pending_max) - 1 FROM t_meta)));
+    -- rooms that keep their events
+    INSERT INTO t_history_note (seq)
+        SELECT (SELECT max(seq) FROM t_packet) WHERE new.kind = 2 AND EXISTS (SELECT 1 FROM t_history_rule);
 END;
 
 -- attachments are counted first; one that is given as it is gets its length

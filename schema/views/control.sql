@@ -18,7 +18,8 @@ CREATE VIEW room_join AS
            room,                                -- where
            NULL AS in_room,                     -- INSERT: or all that are in this room
            NULL AS user,                        -- INSERT: or all sockets of this user
-           NULL AS is_all                       -- INSERT: or 1: all in the namespace
+           NULL AS is_all,                      -- INSERT: or 1: all in the namespace
+           NULL AS is_history                   -- INSERT: 1: who was not in gets what the room keeps (room_history)
     FROM member;
 
 CREATE TRIGGER room_join_insert INSTEAD OF INSERT ON room_join
@@ -34,6 +35,8 @@ BEGIN
             THEN RAISE(ABORT, 'room_join.user: must be text')
         WHEN new.is_all NOT IN (0, 1)
             THEN RAISE(ABORT, 'room_join.is_all: must be 0 or 1')
+        WHEN new.is_history NOT IN (0, 1)
+            THEN RAISE(ABORT, 'room_join.is_history: must be 0 or 1')
         WHEN new.socket IS NOT NULL AND (typeof(new.socket) <> 'text' OR NOT EXISTS (
             SELECT 1 FROM t_socket s JOIN t_nsp n USING (nsp_id)
             WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp)))
@@ -67,6 +70,13 @@ BEGIN
                           WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
               FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/')) t CROSS JOIN t_room j ON j.nsp_id = t.nsp_id AND j.name = new.room
         WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
+    INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, to_list, arg_id, ack_id, made_ms)
+        SELECT 25, p.nsp_id, p.to_kind, p.to_id, p.to_list, p.arg_id, p.seq, p.made_ms
+        FROM t_packet p CROSS JOIN t_room r ON r.room_id = p.arg_id
+        WHERE new.is_history AND p.seq = (SELECT max(seq) FROM t_packet) AND p.kind = 16
+          AND r.name = new.room AND r.history_n IS NOT NULL
+          AND (new.socket IS NULL OR p.to_id = (SELECT s.socket_id FROM t_socket s WHERE s.sio_id = new.socket))
+          AND EXISTS (SELECT 1 FROM t_history h WHERE h.room_id = r.room_id);
 END;
 
 -- INSERT: a socket leaves a room, or many do; nothing happens where one is not in. SELECT: as member.

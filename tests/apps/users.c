@@ -10,7 +10,8 @@
 
 /* ---- who it is ---- */
 
-/* auth {user, expires, close}: as whom the socket comes, and for how many ms */
+/* auth {user, expires, close, lobby}: as whom the socket comes, for how many ms, and
+ * whether into the lobby */
 static void
 use_user(struct app_call *c)
 {
@@ -18,6 +19,8 @@ use_user(struct app_call *c)
     const char *user = json_string_value(json_object_get(auth, "user"));
     if (user != NULL)
         app_set_user(c, user);
+    if (json_object_get(auth, "lobby") != NULL)
+        app_join_history(app_sender(c), "lobby");
     if (json_is_integer(expires))
         app_set_expiry(c, json_integer_value(expires),
                        json_is_true(json_object_get(auth, "close")));
@@ -40,6 +43,36 @@ on_join(struct app_call *c)
     const char *room;
     if (app_arg_str(c, 0, &room, NULL))
         app_join(app_sender(c), room);
+    app_ack(c, "");
+}
+
+/* join-history(room, ack): with what it has kept */
+static void
+on_join_history(struct app_call *c)
+{
+    const char *room;
+    if (app_arg_str(c, 0, &room, NULL))
+        app_join_history(app_sender(c), room);
+    app_ack(c, "");
+}
+
+/* leave(room, ack) */
+static void
+on_leave(struct app_call *c)
+{
+    const char *room;
+    if (app_arg_str(c, 0, &room, NULL))
+        app_leave(app_sender(c), room);
+    app_ack(c, "");
+}
+
+/* say(room, event, …args, ack): to a room */
+static void
+on_say(struct app_call *c)
+{
+    const char *room, *event;
+    if (app_arg_str(c, 0, &room, NULL) && app_arg_str(c, 1, &event, NULL))
+        app_emit(app_in(app_all(c), room), event, "A", (size_t)2);
     app_ack(c, "");
 }
 
@@ -93,10 +126,15 @@ serve(struct app *a, const char *name)
     app_use(n, use_user);
     app_on_event(n, "user", on_user);
     app_on_event(n, "join", on_join);
+    app_on_event(n, "join-history", on_join_history);
+    app_on_event(n, "leave", on_leave);
+    app_on_event(n, "say", on_say);
     app_on_event(n, "tell", on_tell);
     app_on_event(n, "expire", on_expire);
     app_on_event(n, "put", on_put);
     app_on_presence(n, on_presence);
+    app_history(n, "lobby", 5, -1);
+    app_history(n, "talk-*", 100, 3600 * 1000);
 }
 
 int

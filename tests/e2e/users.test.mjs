@@ -393,6 +393,7 @@ describe('docs/users.md', { skip: needsOwn }, () => {
     const blocks = sqlBlocks('users.md');
     assert.ok(blocks.length >= 11, `${blocks.length} statements`);
     await call(socket, 'put', 'ann', -1, 'invoice', 17);
+    await call(socket, 'say', 'lobby', 'said', 'hi');
     for (const { sql, output } of blocks) {
       const rows = await server.sql(
         `BEGIN; ${sql.replace(/'[A-Za-z0-9_-]{20}'/g, quoted(socket.id))}; COMMIT`,
