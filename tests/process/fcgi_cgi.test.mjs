@@ -18,7 +18,7 @@ before(() => {
   // CGI has no arguments: the configuration stands beside the program.
   program = path.join(folder, 'siolite.cgi');
   fs.copyFileSync(PROGRAM, program);
-  fs.writeFileSync(path.join(folder, 'siolite.conf'), `database = ${folder}/siolite.db\nmax_payload = 10000\n`);
+  fs.writeFileSync(path.join(folder, 'siolite.conf'), `database = ${folder}/siolite.db\nmax_payload = 10000\nhold = 1s\n`);
 });
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 
