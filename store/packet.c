@@ -98,11 +98,11 @@ store_packet_unref(struct store_packet *p)
 enum rc
 store_packet_attachment(struct str attachments, size_t *pos, struct str *out)
 {
-    size_t left = attachments.len - *pos;
-    const unsigned char *head = (const unsigned char *)attachments.p + *pos;
-    size_t len;
+    size_t left = attachments.len - *pos, len;
+    const unsigned char *head;
     if (*pos >= attachments.len)
         return RC_NOTFOUND;
+    head = (const unsigned char *)attachments.p + *pos;
     if (left < ATTACHMENT_HEAD_BYTES)
         return RC_INVALID;
     len = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];

@@ -324,6 +324,7 @@ admit(struct engine_http *h, const struct engine_request *r, bool is_origin_ok)
     return false;
 }
 
+/* EIO-API */
 bool
 api_take(struct engine_http **taken, const struct engine_request *r)
 {

@@ -213,7 +213,7 @@ read_params(struct engine_http *h, struct wanted *w)
     *w = (struct wanted){.limit = LIMIT};
     if (c->too_many.len > 0)
         return refuse(h, c->too_many, "is one parameter too many", "");
-    for (size_t i = 0; i < c->n_params && is_ok; i++) {
+    for (size_t i = 0; is_ok && i < c->n_params; i++) {
         const struct eio_param *p = &c->params[i];
         if (is_repeated(c, i))
             is_ok = refuse(h, p->name, "given twice", "");

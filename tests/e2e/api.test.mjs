@@ -213,6 +213,7 @@ describe('the HTTP API', { skip: needsOwn }, () => {
     await nobodyGot(polling, websocket);
   });
 
+  // EIO-API
   it('is for those who have a token, and JSON', async () => {
     const body = { nsp, event: 'stranger' };
     for (const token of [null, 'wrong', `${TOKEN}x`, TOKEN.slice(0, -1), `${OLD_TOKEN} ${TOKEN}`, '']) {
