@@ -27,9 +27,9 @@ enum store_kind {
     STORE_GONE = 19,  /* socket to_id ended for good; body: the reason */
     STORE_CLOSE = 20, /* session to_id is closed: whoever holds its poll or WebSocket ends
                          it; body: the reason */
-    STORE_NOOP = 21,  /* session to_id: a parked poll is answered with a noop (upgrade) */
-    STORE_PONG = 22,  /* session to_id: an Engine.IO pong is due (revision 3, polling) */
-    STORE_WAKE = 23,  /* jobs without an owner are due */
+    STORE_NOOP = 21, /* session to_id: an upgrade begins or is done; a parked poll ends */
+    STORE_PONG = 22, /* session to_id: an Engine.IO pong is due (revision 3, polling) */
+    STORE_WAKE = 23, /* jobs without an owner are due */
     STORE_SERVER = 24, /* an event for the other processes' handlers of this namespace */
     STORE_HISTORY = 25 /* to the sockets that joined room arg_id by the row ack_id: what
                           the room has kept from before it */

@@ -288,6 +288,15 @@ store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen,
 
 /* ---- upgrade ---- */
 
+/* Whoever holds its poll hears of it. */
+static enum rc
+tell_poll(struct store_write *w, struct store_step *step, int64_t session_id)
+{
+    step->packet->to_kind = STORE_TO_SESSION;
+    step->packet->to_id = session_id;
+    return store_log_append(w, step->packet);
+}
+
 static enum rc
 run_upgrade_claim(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
@@ -303,9 +312,7 @@ run_upgrade_claim(struct store_write *w, struct store_unit *u, struct store_step
     if (rc != RC_OK)
         return rc;
     store_step_lease(u)->upgrade_id = w->process_id;
-    step->packet->to_kind = STORE_TO_SESSION;
-    step->packet->to_id = s->session_id;
-    return store_log_append(w, step->packet);
+    return tell_poll(w, step, s->session_id);
 }
 
 void
@@ -326,13 +333,15 @@ run_upgrade_commit(struct store_write *w, struct store_unit *u, struct store_ste
     sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_upgrade_commit);
     sqlite3_bind_int64(q, STORE_PARAM_upgrade_commit_session_id, s->session_id);
     sqlite3_bind_int64(q, STORE_PARAM_upgrade_commit_process_id, w->process_id);
-    return read_lease(u, q, s->session_id);
+    enum rc rc = read_lease(u, q, s->session_id);
+    return rc == RC_OK ? tell_poll(w, step, s->session_id) : rc;
 }
 
 void
 store_unit_upgrade_commit(struct store_unit *u, int64_t session_id)
 {
-    (void)add_lease(u, run_upgrade_commit, STORE_STEP_GUARD, session_id);
+    struct lease_step *s = add_lease(u, run_upgrade_commit, STORE_STEP_GUARD, session_id);
+    s->head.packet = store_packet_create(STORE_NOOP, STR_NONE, STR_NONE);
 }
 
 static enum rc

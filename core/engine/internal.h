@@ -211,8 +211,9 @@ struct engine_http {
     struct sub sub;
     struct due due;
     bool is_noop, is_ping, is_close;
-    bool has_replay; /* `due` has rows that a recovered socket missed, or a room's
-                        history: it goes out whole */
+    bool is_upgraded; /* an upgrade has begun or is done: look which */
+    bool has_replay;  /* `due` has rows that a recovered socket missed, or a room's
+                         history: it goes out whole */
     struct timer timer;
     int64_t begun_ms;  /* when it came */
     int64_t parked_ms; /* when it was last tried */

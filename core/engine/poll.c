@@ -17,7 +17,7 @@
  *
  * 2. No byte of an answer leaves before the commit that moved the cursor past it.
  *
- * 3. Zero rows at that commit = revoked (upgraded, closed, taken over): a noop goes out,
+ * 3. Zero rows at that commit = revoked (closed, taken over): a noop goes out,
  * no data.
  *
  * SPDX-License-Identifier: MIT
@@ -127,6 +127,15 @@ send_answer(struct engine_http *h)
     buf_fini(&b);
 }
 
+/* To WebSocket, as far as that can be read. */
+static bool
+has_moved(struct engine_http *h)
+{
+    struct store_session s;
+    return store_read_session_by_id(h->e->store, h->session.session_id, &s) == RC_OK &&
+           s.is_websocket && !s.is_closed;
+}
+
 static void
 on_answered(void *arg, const struct store_result *r)
 {
@@ -134,6 +143,10 @@ on_answered(void *arg, const struct store_result *r)
     if (r->rc != RC_OK) { /* invariant 3 */
         due_clear(&h->due);
         h->is_ping = false;
+    }
+    if (r->rc == RC_CONFLICT && has_moved(h)) {
+        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
+        return;
     }
     if (r->rc != RC_OK && r->rc != RC_CONFLICT) {
         log_error("engine", "poll.failed", LOG_Z("code", rc_text(r->rc)),
@@ -283,6 +296,31 @@ renew_form(struct engine_http *h)
     return rc == RC_OK || rc == RC_NOTFOUND;
 }
 
+static void arm(struct engine_http *h);
+
+/* An upgrade begins: the poll is held for UPGRADE_NOOP_MS at most. One that came before
+ * the switch from a client that did not wait for it is refused as any that comes later.
+ */
+/* EIO-UPGRADE */
+static bool
+look_for_upgrade(struct engine_http *h)
+{
+    struct store_session s;
+    enum rc rc = store_read_session_by_id(h->e->store, h->session.session_id, &s);
+    if (rc == RC_BUSY) {
+        engine_later(h->e, &h->later, poll_turn);
+        return false;
+    }
+    h->is_upgraded = false;
+    if (rc == RC_OK && s.is_websocket && !s.is_closed) {
+        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
+        return false;
+    }
+    h->session.upgrade_id = rc == RC_OK ? s.upgrade_id : 0;
+    arm(h);
+    return true;
+}
+
 static void
 poll_turn(struct later *l)
 {
@@ -293,6 +331,8 @@ poll_turn(struct later *l)
     }
     if (h->state != HTTP_PARKED)
         return; /* the claim is under way: on_claimed looks */
+    if (h->is_upgraded && !look_for_upgrade(h))
+        return;
     if (!renew_form(h)) {
         engine_later(h->e, l, poll_turn);
         return;
@@ -315,11 +355,12 @@ on_event(struct sub *s, struct store_packet *p, struct frame *f)
     engine_later(h->e, &h->later, poll_turn);
 }
 
+/* An upgrade has begun, or is done. */
 static void
 on_noop(struct sub *s)
 {
     struct engine_http *h = http_of_sub(s);
-    h->is_noop = true;
+    h->is_upgraded = true;
     engine_later(h->e, &h->later, poll_turn);
 }
 
@@ -380,7 +421,7 @@ on_timer(struct timer *t)
         (struct engine_http *)((char *)t - offsetof(struct engine_http, timer));
     const struct store_session *s = &h->session;
     int64_t now_ms = clock_now_ms();
-    if (h->state != HTTP_PARKED)
+    if (h->state != HTTP_PARKED || h->is_upgraded) /* poll_turn comes */
         return;
     int64_t gen = s->gen;
     if (store_read_session_by_id(h->e->store, s->session_id, &h->session) != RC_OK) {
@@ -417,7 +458,8 @@ retry(struct engine_http *h)
 {
     adapter_leave(&h->e->adapter, &h->sub);
     due_clear(&h->due);
-    h->is_noop = h->is_ping = h->is_close = h->has_replay = h->has_claim = false;
+    h->is_noop = h->is_ping = h->is_close = h->is_upgraded = false;
+    h->has_replay = h->has_claim = false;
     h->session = (struct store_session){0};
     if (h->answer == NULL)
         http_free(h);
@@ -433,7 +475,7 @@ parked(struct engine_http *h)
     h->state = HTTP_PARKED;
     if (h->e->is_draining)
         h->is_noop = true;
-    if (h->due.n > 0 || h->is_noop || h->is_close)
+    if (h->due.n > 0 || h->is_noop || h->is_close || h->is_upgraded)
         engine_later(h->e, &h->later, poll_turn);
     else
         arm(h);

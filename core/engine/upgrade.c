@@ -26,6 +26,8 @@ on_claimed(void *arg, const struct store_result *r)
     } else {
         w->state = WS_PROBED;
         ws_send_text(w, "3probe");
+        if (w->inbox != NULL) /* it did not wait for that */
+            engine_later(w->e, &w->later, ws_turn);
     }
 }
 

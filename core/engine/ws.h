@@ -73,7 +73,8 @@ struct engine_ws {
     uint32_t n_state_units; /* of these, those that change more than packets */
     int64_t gen;
     int64_t cursor_seq; /* UPGRADING: where polling came to */
-    int64_t ping_ms, due_ms, connect_due_ms;
+    int64_t ping_ms, connect_due_ms;
+    int64_t due_ms; /* of the pong; of the upgrade until it is OPEN */
     struct sub sub;
     struct timer timer, gap_timer; /* gap_timer is armed while packets are held */
     struct due held;
@@ -107,6 +108,9 @@ void ws_turn(struct later *l);
 /* WAITING: finds the session that is to be upgraded, or ends. False: the store can't be
  * read just now. */
 bool ws_find_session(struct engine_ws *w);
+/* WAITING: ends it if another one was faster, or it is too late; else looks again in a
+ * while. */
+void ws_wait(struct engine_ws *w);
 
 /* ---- ws_send.c ---- */
 extern const struct sub_ops ws_ops;

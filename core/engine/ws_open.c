@@ -13,6 +13,8 @@
 #include "core/base/log.h"
 #include "core/base/rnd.h"
 
+#define LOOK_MS 100 /* at a session that another WebSocket may be upgrading */
+
 /* ---- open ---- */
 
 static enum eio_error
@@ -202,6 +204,15 @@ open_session(struct engine_ws *w, const struct engine_request *r, const struct q
     engine_submit(e, u, on_opening, o);
 }
 
+/* Not one that has upgraded, or that another WebSocket is upgrading. */
+static bool
+can_upgrade(const struct engine_ws *w, const struct store_session *s)
+{
+    return !s->is_closed && !s->is_websocket && s->protocol == w->protocol &&
+           (s->upgrade_id == 0 || s->upgrade_due_ms <= clock_now_ms() ||
+            !store_process_is_alive(w->e->store, s->upgrade_id));
+}
+
 bool
 ws_find_session(struct engine_ws *w)
 {
@@ -210,9 +221,7 @@ ws_find_session(struct engine_ws *w)
     enum rc rc = store_read_session(e->store, str_of(w->eio_sid), &s);
     if (rc == RC_BUSY)
         return false;
-    if (rc != RC_OK || s.is_closed || s.is_websocket || s.protocol != w->protocol ||
-        (s.upgrade_id != 0 && s.upgrade_due_ms > clock_now_ms() &&
-         store_process_is_alive(e->store, s.upgrade_id))) {
+    if (rc != RC_OK || !can_upgrade(w, &s)) {
         ws_end(w, SIO_R_NONE); /* EIO-UPGRADE-TWICE: accepted, then closed */
         return true;
     }
@@ -225,6 +234,22 @@ ws_find_session(struct engine_ws *w)
         w->eio_sid = NULL;
     }
     return true;
+}
+
+void
+ws_wait(struct engine_ws *w)
+{
+    struct engine *e = w->e;
+    struct store_session s;
+    int64_t now_ms = clock_now_ms();
+    bool is_taken = w->sub.session_id != 0 &&
+                    store_read_session_by_id(e->store, w->sub.session_id, &s) == RC_OK &&
+                    !can_upgrade(w, &s);
+    if (is_taken || now_ms >= w->due_ms) /* EIO-UPGRADE-TWICE, EIO-UPGRADE-TIMEOUT */
+        ws_end(w, SIO_R_NONE);
+    else
+        timers_arm(&e->timers, &w->timer,
+                   w->due_ms < now_ms + LOOK_MS ? w->due_ms : now_ms + LOOK_MS);
 }
 
 struct engine_ws *
@@ -245,8 +270,9 @@ engine_ws_open(struct engine *e, const struct engine_request *r, void *conn)
     } else {
         w->state = WS_WAITING;
         w->eio_sid = str_dup(q.q.eio_sid);
-        timers_arm(&e->timers, &w->timer, clock_now_ms() + e->cfg->upgrade_timeout_ms);
-        (void)ws_find_session(w); /* or when it speaks */
+        w->due_ms = clock_now_ms() + e->cfg->upgrade_timeout_ms;
+        if (!ws_find_session(w) || w->state == WS_WAITING) /* false: when it speaks */
+            ws_wait(w);
     }
     buf_fini(&q.scratch);
     return w;

@@ -209,9 +209,16 @@ ws_on_timer(struct timer *t)
         ws_end(w, SIO_R_SHUTTING_DOWN);
         return;
     }
+    if (w->state == WS_WAITING) {
+        ws_wait(w);
+        return;
+    }
     /* EIO-UPGRADE-TIMEOUT */
-    if (w->state != WS_OPEN) { /* WAITING … UPGRADING: the upgrade took too long */
-        ws_end(w, SIO_R_NONE);
+    if (w->state != WS_OPEN) { /* PROBING … UPGRADING */
+        if (now_ms < w->due_ms)
+            timers_arm(&w->e->timers, &w->timer, w->due_ms);
+        else
+            ws_end(w, SIO_R_NONE);
         return;
     }
     if (w->connect_due_ms != 0 && now_ms >= w->connect_due_ms) {

@@ -267,6 +267,23 @@ describe('upgrade', { concurrency: 8 }, () => {
   });
 
   // EIO-POLL-UPGRADED
+  it('is done soon where the client does not wait for the probe: a poll right behind is refused, a second WebSocket closed', async () => {
+    for (let round = 0; round < 10; round++) {
+      const session = await Polling.connect(main.url);
+      const socket = new Socket(main.url, { query: { sid: session.sid } });
+      await socket.opened;
+      socket.send('2probe', '5');
+      const start = Date.now();
+      const second = new Socket(main.url, { query: { sid: session.sid } });
+      assertRefused(await session.poll(), 3);
+      await within(2000, 'the second WebSocket to be closed', second.closed);
+      assert.ok(Date.now() - start < 1000 * slowness, `${Date.now() - start} ms`);
+      assert.equal(await socket.next(), '3probe');
+      assert.deepEqual(await socket.call('message-with-ack', round), [round]);
+      await socket.close();
+    }
+  });
+
   it('refuses polls and posts after the switch, and the WebSocket stays', async () => {
     const session = await Polling.connect(main.url);
     const socket = await upgrade(session);

@@ -112,6 +112,6 @@ describe('a head of the WAL-index that cannot be read', { skip: needsOwn }, () =
     } finally {
       nTorn = stop();
     }
-    assert.ok(nTorn > 200 && n >= 30, `torn ${nTorn} times, ${n} visits`);
+    assert.ok(nTorn > 200 && n >= 12, `torn ${nTorn} times, ${n} visits`);
   });
 });
