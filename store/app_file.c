@@ -260,8 +260,10 @@ apply_once(struct store *st, struct app_file *f)
         rc = tell_broken(c, f->err);
     if (rc == RC_OK)
         rc = store_app_note_triggers(c);
-    store_reader(st)->incoming = c->incoming;
+    unsigned incoming = c->incoming;
     end = store_setup_end(st, rc == RC_OK);
+    if (rc == RC_OK && end == RC_OK) /* else the old triggers are still there */
+        store_reader(st)->incoming = incoming;
     if (rc == RC_OK && end == RC_OK && !is_done)
         log_info("app", "file.applied", LOG_Z("file", f->name));
     return rc == RC_OK ? end : rc;
