@@ -36,7 +36,7 @@ describe('a new release', { skip: needsOwn }, () => {
   });
   after(() => server?.stop());
 
-  // One event for all, by another program.
+  // One event for all, by another program; one after the other, so that their order is known.
   const tick = () => server.sql(`INSERT INTO emit (event, args) VALUES ('tick', '[${n++}]')`);
   // lighttpd, which found a program away, looks again at it about once a second: until then it must not miss another one.
   const trusted = () => until('lighttpd to have found all programs again', () => {
@@ -71,7 +71,8 @@ describe('a new release', { skip: needsOwn }, () => {
         assert.equal(await program.kill('SIGTERM'), 0);
         await program.start();
         await trusted();
-        await tick();
+        const told = n;
+        await until('more to be told', () => n > told + 1);
       }
     });
     await assertComplete(crowd);
