@@ -26,7 +26,8 @@ static const size_t CONTROL_BYTES_MAX = 1024;
 static void
 stream_fini(struct fcgi_stream *s)
 {
-    buf_fini(&s->copy);
+    if (s->bytes.cap > 0)
+        buf_fini(&s->bytes);
     *s = (struct fcgi_stream){0};
 }
 
@@ -34,8 +35,11 @@ stream_fini(struct fcgi_stream *s)
 static void
 stream_keep(struct fcgi_stream *s)
 {
-    buf_append_str(&s->copy, s->view);
-    s->view = STR_NONE;
+    struct str view = buf_str(&s->bytes);
+    if (s->bytes.cap > 0 || view.len == 0)
+        return;
+    s->bytes = (struct buf){0};
+    buf_append_str(&s->bytes, view);
 }
 
 static void
@@ -43,21 +47,15 @@ stream_append(struct fcgi_stream *s, struct str piece, size_t max)
 {
     if (s->is_too_big)
         return;
-    if (piece.len > max || s->copy.len + s->view.len > max - piece.len) {
+    if (piece.len > max || s->bytes.len > max - piece.len) {
         stream_fini(s);
         s->is_too_big = true;
-    } else if (s->copy.len == 0 && s->view.len == 0) {
-        s->view = piece;
+    } else if (s->bytes.len == 0) {
+        s->bytes = (struct buf){.p = (char *)piece.p, .len = piece.len};
     } else {
         stream_keep(s);
-        buf_append_str(&s->copy, piece);
+        buf_append_str(&s->bytes, piece);
     }
-}
-
-static struct str
-stream_data(const struct fcgi_stream *s)
-{
-    return s->copy.len ? buf_str(&s->copy) : s->view;
 }
 
 /* Collects a record that must be seen as a whole. False: it isn't complete yet. */
@@ -125,7 +123,7 @@ on_stream(struct fcgi_inbound *in, const struct fcgi_piece *piece,
         return RC_OK;
     }
     out->event = is_params ? FCGI_EV_HEAD : FCGI_EV_BODY;
-    out->data = stream_data(&in->stream);
+    out->data = buf_str(&in->stream.bytes);
     out->is_too_big = in->stream.is_too_big;
     in->stream.is_handed_out = true;
     in->state = is_params ? FCGI_INBOUND_STDIN : FCGI_INBOUND_DONE;

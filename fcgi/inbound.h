@@ -23,8 +23,7 @@ enum fcgi_inbound_state {
 
 /* A stream: a view of the input while one record is all of it, else a copy. */
 struct fcgi_stream {
-    struct str view;
-    struct buf copy;
+    struct buf bytes;   /* borrowed while its cap is 0 */
     bool is_too_big;    /* over the limit; its bytes are thrown away */
     bool is_handed_out; /* complete; freed by the next call */
 };

@@ -26,7 +26,8 @@
 #include "core/base/log.h"
 
 enum {
-    CACHE_KIB = 2000,
+    CACHE_KIB = 1000,
+    READ_CACHE_KIB = 250, /* dropped at each commit, for SQLite knows no better */
     JOURNAL_LIMIT_BYTES = 67108864, /* a swollen WAL is cut at its next restart */
 };
 
@@ -120,7 +121,8 @@ conn_open(struct store_conn *c, const char *file, enum conn_role role,
                  "PRAGMA synchronous = %s; PRAGMA cache_size = -%d;"
                  "PRAGMA wal_autocheckpoint = 0; PRAGMA "
                  "journal_size_limit = %d;",
-                 synchronous_name(cfg->synchronous), CACHE_KIB, JOURNAL_LIMIT_BYTES);
+                 synchronous_name(cfg->synchronous),
+                 role == CONN_READ ? READ_CACHE_KIB : CACHE_KIB, JOURNAL_LIMIT_BYTES);
     if (role == CONN_READ)
         buf_append_z(&sql, "PRAGMA query_only = ON;");
     buf_append_c(&sql, 0);

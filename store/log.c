@@ -195,13 +195,15 @@ store_log_horizon(struct store_conn *c, int64_t *seq)
 
 /* A damaged list leaves the row without targets: it concerns nobody. */
 static void
-decode_keys(sqlite3_stmt *stmt, int column, int64_t **keys, size_t *n)
+decode_keys(sqlite3_stmt *stmt, int column, int64_t **keys, uint32_t *n)
 {
+    size_t n_keys = 0;
     if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
         return;
-    if (store_packet_decode_keys(conn_column(stmt, column), keys, n) != RC_OK)
+    if (store_packet_decode_keys(conn_column(stmt, column), keys, &n_keys) != RC_OK)
         log_warn("store", "log.damaged",
                  LOG_I("seq", sqlite3_column_int64(stmt, COL_SEQ)));
+    *n = (uint32_t)n_keys;
 }
 
 struct store_packet *

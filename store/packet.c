@@ -89,7 +89,7 @@ store_packet_unref(struct store_packet *p)
     if (--p->n_refs > 0)
         return;
     if (p->wire)
-        p->wire_free(p->wire);
+        p->wire->destroy(p->wire);
     free(p->to_keys);
     free(p->not_keys);
     free(p);

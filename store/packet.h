@@ -66,34 +66,37 @@ store_key(enum store_to to, int64_t id)
     return id * 4 + (int64_t)to;
 }
 
-struct store_packet {
+/* What the engine makes of a packet begins with this. */
+struct store_wire {
+    void (*destroy)(struct store_wire *w);
+};
+
+struct store_packet { /* the newest ones stay in memory: it is kept small */
     int n_refs;
+    enum store_kind kind : 8;
+    enum store_to to_kind : 8;
+    bool is_ask, is_volatile, is_local, is_plain;
+    uint32_t n_to_keys, n_not_keys;
     int64_t seq;      /* 0 until committed */
     int64_t part_seq; /* an event that a STORE_HISTORY row stands for: its own seq, while
                          `seq` is that of the row; 0 else, and for the last of them */
-    enum store_kind kind;
-    int64_t nsp_id; /* 0: concerns the connection */
-    enum store_to to_kind;
-    int64_t to_id;   /* nsp, room, socket or session; 0 for a list */
-    int64_t skip_id; /* socket that is left out, 0: none */
+    int64_t nsp_id;   /* 0: concerns the connection */
+    int64_t to_id;    /* nsp, room, socket or session; 0 for a list */
+    int64_t skip_id;  /* socket that is left out, 0: none */
     int64_t
         arg_id; /* join, leave: the room; connect: the offset to replay from, 0: none */
     int64_t socket_id; /* connect: the socket; 0 else */
     int64_t
         ack_id; /* ack: the client's id; -1: none. An asking event's own id is its seq;
                    history: the join row; connect: the part after which to replay */
-    bool is_ask, is_volatile, is_local, is_plain;
     int64_t origin_id; /* process that appended it; 0: an outsider */
     int64_t made_ms;
-    int64_t *to_keys; /* store_key()s of the union; each socket gets the row once */
-    size_t n_to_keys;
-    int64_t *not_keys; /* exceptions */
-    size_t n_not_keys;
+    int64_t *to_keys;       /* store_key()s of the union; each socket gets the row once */
+    int64_t *not_keys;      /* exceptions */
     struct str body;        /* JSON part; owned by the packet */
     struct str attachments; /* length-prefixed (4 bytes, big endian), in order; owned by
                                the packet */
-    void *wire;             /* the engine's encoded frames; freed through wire_free */
-    void (*wire_free)(void *wire);
+    struct store_wire *wire; /* the engine's encoded frames; owned; NULL: none */
 };
 
 /* One allocation that holds copies of body and attachments. */

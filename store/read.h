@@ -26,13 +26,13 @@ struct store_session {
     int parser; /* store_unit_session_parser */
     int utf8;   /* store_unit_session_utf8; 0: not known */
     bool is_closed, is_websocket, has_partial;
+    bool is_pinged;
+    bool is_told; /* closed: the client's GET has been told */
     int64_t owner_id, gen, post_gen, cursor_seq;
     int64_t upgrade_id, upgrade_due_ms;
     int64_t ping_ms, due_ms,
         connect_due_ms; /* 0: that deadline does not exist (any more) */
-    bool is_pinged;
-    bool is_told;      /* closed: the client's GET has been told */
-    struct str reason; /* closed: why; borrowed */
+    struct str reason;  /* closed: why; borrowed */
 };
 MUST_CHECK enum rc
 store_read_session(struct store *st, struct str eio_sid, struct store_session *out);

@@ -272,9 +272,9 @@ store_route_apply(struct store_route *r, struct store_packet *p)
     p->to_id = r->to_id;
     p->skip_id = r->to_kind == STORE_TO_SOCKET ? 0 : r->skip_id;
     p->to_keys = r->to_keys;
-    p->n_to_keys = r->n_to_keys;
+    p->n_to_keys = (uint32_t)r->n_to_keys;
     p->not_keys = r->not_keys;
-    p->n_not_keys = r->n_not_keys;
+    p->n_not_keys = (uint32_t)r->n_not_keys;
     *r = (struct store_route){0};
 }
 

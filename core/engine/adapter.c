@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/sio/json.h"
 
@@ -52,7 +53,7 @@ link_add(struct adapter *a, struct sub_socket *k, int64_t key)
             if (t->n < k->n_links ? t->members[i].socket == k : k->links[i].target == t)
                 return;
     if (k->n_links == k->cap_links) {
-        k->cap_links = k->cap_links ? k->cap_links * 2 : 2;
+        k->cap_links = k->cap_links ? k->cap_links * 2 : 1;
         k->links = xrealloc(k->links, k->cap_links * sizeof *k->links);
     }
     if (t->n == t->cap) {
@@ -103,11 +104,11 @@ adapter_socket_add(struct adapter *a, struct sub *s, int64_t socket_id,
     struct sub_socket *k = sub_socket_find(s, socket_id);
     if (k != NULL)
         return k;
-    k = xcalloc(1, sizeof *k);
+    k = xcalloc(1, sizeof *k + sio_id.len + 1);
     k->sub = s;
     k->socket_id = socket_id;
     k->nsp = nsp;
-    k->sio_id = str_dup(sio_id);
+    memcpy(k->sio_id, sio_id.p, sio_id.len);
     k->next = s->sockets;
     s->sockets = k;
     if (s->is_in)
@@ -128,7 +129,6 @@ socket_remove(struct adapter *a, struct sub_socket *k)
     while (k->n_links > 0)
         link_remove(a, k, k->n_links - 1);
     free(k->links);
-    free(k->sio_id);
     free(k);
 }
 

@@ -33,10 +33,10 @@ struct sub_socket {
     struct sub_socket *next;
     int64_t socket_id;
     const struct nsp *nsp;
-    char *sio_id;           /* owned */
     int64_t mark_seq;       /* the row that was last decided for this socket */
     struct sub_link *links; /* targets that it is a member of: its namespace, its rooms */
     uint32_t n_links, cap_links;
+    char sio_id[];
 };
 
 /* What a subscriber's owner (poll.c, ws.c) does with rows; each borrowed for the call. */

@@ -87,7 +87,7 @@ void
 api_add_header(struct engine_http *h, const char *line)
 {
     struct buf b = {0};
-    buf_append_z(&b, h->headers);
+    buf_append_str(&b, http_headers(h));
     buf_append_z(&b, line);
     free(h->headers);
     h->headers = buf_take(&b, NULL);

@@ -10,11 +10,16 @@
 
 #include "core/base/clock.h"
 
+struct kept { /* with the row, as frames are with others */
+    struct store_wire head;
+    struct due events;
+};
+
 static void
-kept_destroy(void *arg)
+kept_destroy(struct store_wire *head)
 {
-    struct due *kept = arg;
-    due_clear(kept);
+    struct kept *kept = (struct kept *)head;
+    due_clear(&kept->events);
     free(kept);
 }
 
@@ -60,17 +65,18 @@ read_events(struct engine *e, const struct store_packet *row, int64_t above_seq,
 static enum rc
 find_events(struct engine *e, struct store_packet *row, struct due **out)
 {
-    if (row->wire == NULL) {
-        struct due *kept = xcalloc(1, sizeof *kept);
-        enum rc rc = read_events(e, row, 0, kept);
+    struct kept *kept = (struct kept *)row->wire;
+    if (kept == NULL) {
+        kept = xcalloc(1, sizeof *kept);
+        enum rc rc = read_events(e, row, 0, &kept->events);
         if (rc != RC_OK) {
             free(kept);
             return rc;
         }
-        row->wire = kept;
-        row->wire_free = kept_destroy;
+        kept->head.destroy = kept_destroy;
+        row->wire = &kept->head;
     }
-    *out = row->wire;
+    *out = &kept->events;
     return RC_OK;
 }
 

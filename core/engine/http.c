@@ -17,6 +17,7 @@
 
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 #define JSON_TYPE "application/json"
+#define NO_STORE "cache-control: no-store\r\n"
 
 struct engine_handshake { /* of a request without a session id */
     struct buf json;
@@ -25,6 +26,12 @@ struct engine_handshake { /* of a request without a session id */
 
 /* ---- answers ---- */
 
+struct str
+http_headers(const struct engine_http *h)
+{
+    return h->headers != NULL ? str_of(h->headers) : STR(NO_STORE);
+}
+
 void
 http_free(struct engine_http *h)
 {
@@ -32,7 +39,10 @@ http_free(struct engine_http *h)
     adapter_leave(&e->adapter, &h->sub);
     timers_disarm(&e->timers, &h->timer);
     engine_later_cancel(e, &h->later);
-    due_clear(&h->due);
+    if (h->is_post)
+        buf_fini(&h->body);
+    else
+        due_clear(&h->due);
     if (h->handshake != NULL) {
         buf_fini(&h->handshake->json);
         free(h->handshake->remote);
@@ -42,7 +52,6 @@ http_free(struct engine_http *h)
     if (h->next != NULL)
         h->next->at = h->at;
     api_call_free(h->api);
-    buf_fini(&h->body);
     free(h->headers);
     free(h->jsonp);
     free(h);
@@ -63,7 +72,7 @@ http_answer(struct engine_http *h, int status, const char *type, struct str body
     struct engine_answer a = {
         .status = status,
         .content_type = type,
-        .headers = str_of(h->headers),
+        .headers = http_headers(h),
         .body = body,
         .can_compress = can_compress && threshold > 0 && body.len >= (size_t)threshold,
     };
@@ -178,12 +187,12 @@ answer_open(struct engine_http *h)
     };
     eio_open_encode(&open, &o);
     struct eio_packet p = {.type = EIO_OPEN, .data = buf_str(&open)};
-    eio_payload_append(&payload, h->request.protocol, 0, &p);
+    eio_payload_append(&payload, h->protocol, 0, &p);
     /* EIO-INITIAL */
     if (e->cfg->initial_packet[0] != '\0') {
         p = (struct eio_packet){.type = EIO_MESSAGE,
                                 .data = str_of(e->cfg->initial_packet)};
-        eio_payload_append(&payload, h->request.protocol, 1, &p);
+        eio_payload_append(&payload, h->protocol, 1, &p);
     }
     /* EIO-COOKIE */
     if (e->cfg->cookie[0] != '\0') {
@@ -193,7 +202,7 @@ answer_open(struct engine_http *h)
             attributes ? (int)(attributes - e->cfg->cookie) : (int)strlen(e->cfg->cookie);
         struct buf headers;
         buf_init(&headers);
-        buf_append_z(&headers, h->headers);
+        buf_append_str(&headers, http_headers(h));
         buf_append_f(&headers, "Set-Cookie: %.*s=%s%s\r\n", name_len, e->cfg->cookie,
                      h->eio_sid,
                      attributes ? attributes : "; Path=/; HttpOnly; SameSite=Lax");
@@ -201,7 +210,7 @@ answer_open(struct engine_http *h)
         h->headers = buf_take(&headers, NULL);
     }
     log_info("engine", "session.open", LOG_I("session", h->session.session_id),
-             LOG_Z("transport", "polling"), LOG_I("protocol", h->request.protocol));
+             LOG_Z("transport", "polling"), LOG_I("protocol", h->protocol));
     http_answer(h, 200, TEXT_PLAIN, buf_str(&payload), true);
     buf_fini(&open);
     buf_fini(&payload);
@@ -229,7 +238,7 @@ on_session(void *arg, const struct store_result *r)
         return;
     }
     h->session.session_id = r->lease.session_id;
-    if (h->request.protocol == 3)
+    if (h->protocol == 3)
         on_join_turn(&h->later);
     else
         answer_open(h);
@@ -244,7 +253,7 @@ handshake(struct engine_http *h)
     rnd_id(h->eio_sid);
     struct store_session_new new = {
         .eio_sid = str_of(h->eio_sid),
-        .protocol = h->request.protocol,
+        .protocol = h->protocol,
         .remote = str_of(s->remote),
         .handshake = buf_str(&s->json),
         .now_ms = now_ms,
@@ -312,18 +321,15 @@ check(const struct engine *e, const struct engine_request *r, const struct eio_r
 }
 
 static void
-route(struct engine_http *h, const struct engine_request *r,
+route(struct engine_http *h, const struct engine_request *r, const struct eio_request *q,
       const struct eio_param *params, size_t n_params)
 {
     h->is_post = str_eqz(r->method, "POST");
     h->is_odd = !h->is_post && !str_eqz(r->method, "GET");
-    if (h->request.has_eio_sid) {
-        size_t len = h->request.eio_sid.len < sizeof h->eio_sid ? h->request.eio_sid.len
-                                                                : sizeof h->eio_sid - 1;
-        memcpy(h->eio_sid, h->request.eio_sid.p, len);
-        h->eio_sid[len] = '\0';
-        if (memchr(h->eio_sid, '\0', len) != NULL || len != h->request.eio_sid.len)
-            h->eio_sid[0] = '\0'; /* no such id exists */
+    if (q->has_eio_sid) {
+        /* "" for one that can't exist */
+        if (q->eio_sid.len == RND_ID_LEN && str_index(q->eio_sid, '\0') == RND_ID_LEN)
+            memcpy(h->eio_sid, q->eio_sid.p, RND_ID_LEN);
         struct str type = engine_header_get(r, "content-type");
         h->is_octets = str_eq_nocase(str_slice(type, 0, 24), "application/octet-stream");
         h->is_form = h->jsonp != NULL;
@@ -338,17 +344,19 @@ route(struct engine_http *h, const struct engine_request *r,
 /* A handshake that may not begin. */
 static bool
 answer_unwanted(struct engine_http *h, const struct engine_request *r,
-                const struct eio_param *params, size_t n_params)
+                const struct eio_request *q, const struct eio_param *params,
+                size_t n_params)
 {
     char *text = NULL;
-    if (h->request.has_eio_sid)
+    if (q->has_eio_sid)
         return false;
-    enum eio_error error = admit_handshake(h->e, r, params, n_params, &h->request, &text);
+    enum eio_error error = admit_handshake(h->e, r, params, n_params, q, &text);
     if (error == EIO_E_NONE)
         return false;
     if (error == EIO_E_TOO_MANY) {
         struct buf headers = {0};
-        buf_append_f(&headers, "%sRetry-After: 1\r\n", h->headers);
+        buf_append_str(&headers, http_headers(h));
+        buf_append_z(&headers, "Retry-After: 1\r\n");
         free(h->headers);
         h->headers = buf_take(&headers, NULL);
     }
@@ -405,6 +413,7 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
 {
     struct engine_http *h = xcalloc(1, sizeof *h);
     struct buf scratch, headers;
+    struct eio_request q;
     struct eio_param params[EIO_PARAMS_MAX];
     size_t n_params = 0;
     h->e = e;
@@ -424,17 +433,19 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
         goto out;
     }
     /* EIO-HEADERS */
-    buf_append_z(&headers, "cache-control: no-store\r\n");
+    buf_append_z(&headers, NO_STORE);
     if (is_internet_explorer(engine_header_get(r, "user-agent")))
         buf_append_z(&headers,
                      "X-XSS-Protection: 0\r\n"); /* its filter would refuse our answers */
-    h->headers = str_dup(buf_str(&headers));
+    if (!str_eqz(buf_str(&headers), NO_STORE))   /* parked polls would all have a copy */
+        h->headers = str_dup(buf_str(&headers));
     if (metrics_take(&h, r) || api_take(&h, r))
         goto out;
     enum rc rc = eio_query_decode(r->query, &scratch, params, &n_params);
-    eio_request_decode(params, rc == RC_OK ? n_params : 0, &h->request);
-    if (h->request.has_jsonp && e->cfg->is_jsonp)
-        h->jsonp = str_dup(h->request.jsonp);
+    eio_request_decode(params, rc == RC_OK ? n_params : 0, &q);
+    h->protocol = q.protocol;
+    if (q.has_jsonp && e->cfg->is_jsonp)
+        h->jsonp = str_dup(q.jsonp);
     buf_clear(&headers);
     if (!eio_path_is_ours(r->path, e->cfg->path, e->cfg->is_slash_needed)) {
         http_answer(h, 404, "text/plain", STR("not found\n"), false);
@@ -442,21 +453,18 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
     } else if (str_eqz(r->method, "OPTIONS") && answer_options(h, r, &headers)) {
         h = NULL;
     } else {
-        enum eio_error error = check(e, r, &h->request, is_origin_ok);
+        enum eio_error error = check(e, r, &q, is_origin_ok);
         if (error != EIO_E_NONE) {
             http_answer_error(h, error);
             h = NULL;
-        } else if (answer_unwanted(h, r, params, n_params)) {
+        } else if (answer_unwanted(h, r, &q, params, n_params)) {
             h = NULL;
         } else {
-            route(h, r, params, n_params);
+            route(h, r, &q, params, n_params);
             if (h->is_post)
                 read_post_gen(h);
         }
     }
-    if (h != NULL)
-        h->request.eio_sid = h->request.jsonp = h->request.transport_name =
-            STR_NONE; /* borrowed from scratch */
 out:
     buf_fini(&scratch);
     buf_fini(&headers);

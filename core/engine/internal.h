@@ -24,6 +24,7 @@
 #ifndef SIOLITE_CORE_ENGINE_INTERNAL_H
 #define SIOLITE_CORE_ENGINE_INTERNAL_H
 
+#include "core/base/rnd.h"
 #include "core/engine/adapter.h"
 #include "core/engine/client_file.h"
 #include "core/engine/count.h"
@@ -191,35 +192,41 @@ struct engine_http {
         *answer; /* NULL: the peer has left; freed when its unit comes back */
     void *arg;
     enum http_state state;
-    bool is_post, is_odd; /* POST; neither GET nor POST */
-    bool has_claim;       /* poll: the lease is ours (session.gen) */
-    struct eio_request request;
-    char eio_sid[64]; /* SECRET */
-    char *headers;    /* further answer lines (CORS, …), owned */
-    struct store_session session;
-    /* post */
-    int64_t post_gen;
-    uint64_t snapshot; /* in which `session` was read when the head came; 0: it was not */
-    struct buf body;   /* kept only while the store can't be read */
-    bool is_octets, is_form, is_too_big;
-    bool is_handshake, is_health;
-    struct api_call *api;               /* owned; NULL: it is none to the HTTP API */
-    bool is_unknown;                    /* http_close_session */
-    struct engine_handshake *handshake; /* owned, until the session is made */
-    char *jsonp;                        /* digits, owned; NULL: no */
-    /* poll */
-    struct sub sub;
-    struct due due;
-    bool is_noop, is_ping, is_close;
-    bool is_upgraded; /* an upgrade has begun or is done: look which */
-    bool has_replay;  /* `due` has rows that a recovered socket missed, or a room's
+    int protocol;
+    char eio_sid[RND_ID_LEN + 1];             /* SECRET */
+    bool is_post, is_odd;                     /* POST; neither GET nor POST */
+    bool is_octets, is_form, is_too_big;      /* post */
+    bool is_handshake, is_health, is_unknown; /* is_unknown: http_close_session */
+    bool has_claim;                           /* poll: the lease is ours (session.gen) */
+    bool is_noop, is_ping, is_close;          /* poll */
+    bool is_upgraded; /* poll: an upgrade has begun or is done: look which */
+    bool has_replay;  /* poll: `due` has rows that a recovered socket missed, or a room's
                          history: it goes out whole */
+    char *headers;    /* answer lines (CORS, …), owned; NULL: http_headers() */
+    char *jsonp;      /* digits, owned; NULL: no */
+    struct api_call *api;               /* owned; NULL: it is none to the HTTP API */
+    struct engine_handshake *handshake; /* owned, until the session is made */
+    struct store_session session;
+    union {
+        struct { /* post */
+            int64_t post_gen;
+            uint64_t snapshot; /* in which `session` was read when the head came; 0: it
+                                  was not */
+            struct buf body;   /* kept only while the store can't be read */
+        };
+        struct {               /* poll */
+            int64_t begun_ms;  /* when it came */
+            int64_t parked_ms; /* when it was last tried */
+            struct due due;
+        };
+    };
+    int64_t hold_ms; /* poll: how long it is held if nothing happens */
+    struct sub sub;
     struct timer timer;
-    int64_t begun_ms;  /* when it came */
-    int64_t parked_ms; /* when it was last tried */
-    int64_t hold_ms;   /* how long it is held if nothing happens */
     struct later later;
 };
+/* The lines that go with the answer. */
+struct str http_headers(const struct engine_http *h);
 void http_answer(struct engine_http *h, int status, const char *type, struct str body,
                  bool can_compress);
 void http_answer_error(struct engine_http *h, enum eio_error error);

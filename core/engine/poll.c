@@ -596,7 +596,7 @@ judge(struct engine_http *h, int64_t *dead_id)
     struct engine *e = h->e;
     const struct store_session *s = &h->session;
     int64_t now_ms = clock_now_ms();
-    if (s->protocol != h->request.protocol) {
+    if (s->protocol != h->protocol) {
         http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-PROTOCOL-MISMATCH */
     } else if (h->is_odd) {
         http_answer_empty(h, 500); /* EIO-METHOD-ODD */

@@ -191,7 +191,7 @@ judge(struct engine_http *h, bool is_too_big)
         if (!s->is_closed)
             session_expire(e, s, now_ms);
         http_answer_error(h, EIO_E_SID_UNKNOWN);
-    } else if (s->protocol != h->request.protocol || s->is_websocket) {
+    } else if (s->protocol != h->protocol || s->is_websocket) {
         http_answer_error(h, EIO_E_BAD_REQUEST);
     } else if (is_too_big) {
         http_answer_empty(h, 413); /* EIO-TOO-LARGE: the session survives */

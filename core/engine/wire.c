@@ -19,13 +19,14 @@
 enum { HEAD_BYTES = 64 };
 
 struct wire {
+    struct store_wire head;
     struct frame *forms[WIRE_N_FORMS];
 };
 
 static void
-wire_destroy(void *arg)
+wire_destroy(struct store_wire *head)
 {
-    struct wire *w = arg;
+    struct wire *w = (struct wire *)head;
     for (int i = 0; i < WIRE_N_FORMS; i++)
         frame_unref(w->forms[i]);
     free(w);
@@ -186,11 +187,11 @@ wire_frames(struct store_packet *p, struct str nsp, enum wire_form form, int64_t
 {
     if (!store_kind_is_sent(p->kind))
         return NULL;
-    struct wire *w = p->wire;
+    struct wire *w = (struct wire *)p->wire;
     if (w == NULL) {
         w = xcalloc(1, sizeof *w);
-        p->wire = w;
-        p->wire_free = wire_destroy;
+        w->head.destroy = wire_destroy;
+        p->wire = &w->head;
     }
     if (w->forms[form] == NULL)
         w->forms[form] = encode(p, nsp, form, epoch);
@@ -223,7 +224,7 @@ wire_forget(struct store_packet *p)
     if (p->wire == NULL || (p->to_kind != STORE_TO_SESSION &&
                             p->to_kind != STORE_TO_SOCKET && p->kind != STORE_HISTORY))
         return;
-    p->wire_free(p->wire);
+    p->wire->destroy(p->wire);
     p->wire = NULL;
 }
 

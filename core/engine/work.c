@@ -200,7 +200,7 @@ work_socket_find(struct work *w, struct str nsp_name)
         if (str_eq(nsp_name, s->nsp->name) && !is_known(w, s->socket_id)) {
             k = socket_create(w, s->socket_id);
             k->nsp_name = (char *)s->nsp->name.p;
-            k->sio_id = s->sio_id;
+            k->sio_id = (char *)s->sio_id;
             k->is_borrowed = true;
             k->nsp_id = s->nsp->nsp_id;
             k->app = s->nsp->app;

@@ -74,7 +74,7 @@ test_one_piece_is_never_copied(void **state)
     assert_int_equal(next(&in, &bytes, &reply).event, FCGI_EV_NONE);
     assert_int_equal(in.state, FCGI_INBOUND_DONE);
     assert_true(in.is_kept);
-    assert_null(in.stream.copy.p);
+    assert_null(in.stream.bytes.p);
     assert_int_equal(reply.len, 0);
     fcgi_inbound_fini(&in);
     buf_fini(&b);

@@ -36,7 +36,7 @@ test_packet_owns_copies(void **state)
 static int n_freed;
 
 static void
-count_free(void *wire)
+count_free(struct store_wire *wire)
 {
     (void)wire;
     n_freed++;
@@ -47,8 +47,8 @@ test_wire_is_freed_with_the_last_reference(void **state)
 {
     struct store_packet *p = store_packet_create(STORE_EVENT, STR_NONE, STR_NONE);
     (void)state;
-    p->wire = p;
-    p->wire_free = count_free;
+    struct store_wire wire = {count_free};
+    p->wire = &wire;
     store_packet_ref(p);
     store_packet_unref(p);
     assert_int_equal(n_freed, 0);
