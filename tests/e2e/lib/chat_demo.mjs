@@ -251,8 +251,9 @@ export function chatDemo(app) {
       await line(ada, `line ${i}.`).last().waitFor();
     }
     await grace.locator('#rooms button', { hasText: 'library' }).click();
-    await people(grace, '2 people');
     await people(ada, '2 people');
+    await line(grace, 'line 23.').waitFor();
+    await people(grace, '2 people');
     assert.deepEqual(await grace.locator('.bubble').allTextContents(),
       Array.from({ length: 20 }, (_, i) => `line ${i + 4}.`));
     for (const page of [ada, grace]) {
