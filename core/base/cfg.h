@@ -47,7 +47,7 @@ struct cfg {
     int64_t log_rows_max, log_bytes_max; /* hard cap of the log; who is below it ends */
     enum cfg_synchronous synchronous;
     int log_level; /* enum log_level */
-    bool is_eio3, is_jsonp;
+    bool is_eio3, is_jsonp, is_upgrade_allowed;
     char *cors_origin, *cors_methods, *cors_allowed_headers, *cors_exposed_headers;
     bool is_cors_credentials;
     int64_t cors_max_age_s; /* -1 = not sent */

@@ -67,6 +67,8 @@ const struct cfg_option CFG_OPTIONS[] = {
      "the private key of ws_tls_cert (PEM, without passphrase)"},
     {"transports", CFG_T_TRANSPORTS, 0, "polling,websocket", 0, 0, NULL,
      "the transports on offer"},
+    {"allow_upgrades", CFG_T_FLAG, AT(is_upgrade_allowed), "on", 0, 0, NULL,
+     "off: a client that begins with polling is not offered WebSocket"},
     {"ping_interval", CFG_T_TIME, AT(ping_interval_ms), "25s", 10, H, NULL,
      "the wait before each ping"},
     {"ping_timeout", CFG_T_TIME, AT(ping_timeout_ms), "20s", 10, H, NULL,

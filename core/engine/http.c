@@ -179,8 +179,8 @@ answer_open(struct engine_http *h)
     struct eio_open o = {
         .eio_sid = h->eio_sid,
         /* EIO-UPGRADES */
-        .can_upgrade =
-            e->cfg->is_websocket && h->jsonp == NULL && store_has_sidecar(e->store),
+        .can_upgrade = e->cfg->is_websocket && e->cfg->is_upgrade_allowed &&
+                       h->jsonp == NULL && store_has_sidecar(e->store),
         .ping_interval_ms = e->cfg->ping_interval_ms,
         .ping_timeout_ms = e->cfg->ping_timeout_ms,
         .max_payload_bytes = e->cfg->max_payload_bytes,

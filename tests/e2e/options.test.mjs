@@ -17,6 +17,24 @@ import { pause, until, within } from './lib/wait.mjs';
 const query = { EIO: '4', transport: 'polling' };
 const app = path.join(build, 'apps/options.so');
 
+// EIO-UPGRADES
+describe('allow_upgrades', { skip: needsOwn }, () => {
+  it('off: polling stays polling, WebSocket alone is served', async () => {
+    const server = await startServer({ set: { allow_upgrades: 'off' }, fcgi: 1, ws: 1 });
+    try {
+      const answer = await request(server.url, { query });
+      assert.deepEqual(JSON.parse(answer.body.slice(1)).upgrades, []);
+      const polling = await connect(server.url, 'polling', { transports: ['polling', 'websocket'] });
+      const websocket = await connect(server.url, 'websocket');
+      assert.equal((await call(polling, 'who')).transport, 'polling');
+      assert.equal((await call(websocket, 'who')).transport, 'websocket');
+      for (const socket of [polling, websocket]) socket.close();
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
 // EIO-REQUEST
 describe('app_on_request', { skip: needsOwn }, () => {
   let server;
