@@ -199,7 +199,8 @@ shift_times(struct store_conn *c, int64_t delta_ms)
         STORE_STMT_shift_lease,  STORE_STMT_shift_session, STORE_STMT_shift_socket,
         STORE_STMT_shift_job,    STORE_STMT_shift_ask,     STORE_STMT_shift_dedup,
         STORE_STMT_shift_hook,   STORE_STMT_shift_meta,    STORE_STMT_shift_user,
-        STORE_STMT_shift_outbox, STORE_STMT_shift_expiry,  STORE_STMT_shift_history};
+        STORE_STMT_shift_outbox, STORE_STMT_shift_expiry,  STORE_STMT_shift_history,
+        STORE_STMT_shift_retry};
     for (size_t i = 0; i < sizeof SHIFTS / sizeof *SHIFTS; i++) {
         sqlite3_stmt *stmt = conn_stmt(c, SHIFTS[i]);
         enum rc rc;

@@ -182,6 +182,10 @@ MUST_CHECK enum rc
 store_read_history(struct store *st, const struct store_history_read *r,
                    store_packet_fn *fn, void *arg);
 
+/* Was it handled already? By client, event and key. */
+MUST_CHECK enum rc
+store_read_retry(struct store *st, const struct store_retry *r, bool *is_known);
+
 /* What the sweeper needs. */
 typedef void store_id_fn(void *arg, int64_t id);
 MUST_CHECK enum rc store_read_due_sessions(struct store *st, int64_t now_ms, size_t n,

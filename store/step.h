@@ -179,6 +179,10 @@ store_history_join(struct store_write *w, const struct store_packet *join);
 MUST_CHECK enum rc store_history_forget(struct store_write *w, struct store_unit *u,
                                         int64_t now_ms, size_t n);
 
+/* ---- retry.c ---- */
+MUST_CHECK enum rc
+store_retry_forget(struct store_write *w, struct store_unit *u, int64_t now_ms, size_t n);
+
 /* ---- user.c ---- */
 /* An answer that no question of an application waits for: `args` as in
  * store_unit_answer. */

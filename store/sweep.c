@@ -293,6 +293,8 @@ run_forget(struct store_write *w, struct store_unit *u, struct store_step *step)
         rc = store_user_forget(w, u, s->now_ms, s->n);
     if (rc == RC_OK)
         rc = store_history_forget(w, u, s->now_ms, s->n);
+    if (rc == RC_OK)
+        rc = store_retry_forget(w, u, s->now_ms, s->n);
     return rc;
 }
 

@@ -80,7 +80,8 @@ store_unit_group(struct store_unit *u, size_t from, struct store_group *needs,
 void store_unit_submit(struct store *st, struct store_unit *u, store_done_fn *on_done,
                        void *arg);
 
-/* Ends the block that one of these steps has begun: store_unit_presence. */
+/* Ends the block that one of these steps has begun: store_unit_presence,
+ * store_unit_retry. */
 void store_unit_block_end(struct store_unit *u);
 
 /* ---- guards ---- */
@@ -215,6 +216,21 @@ struct store_history_rule {
 };
 /* The namespace exists. */
 void store_unit_history_rule(struct store_unit *u, const struct store_history_rule *rule);
+
+/* ---- retries ---- */
+struct store_retry {
+    struct str client;     /* whose; SECRET */
+    struct str event, key; /* JSON */
+    struct str event_id;   /* by what an ack calls it: "<sio_id>:<ack_id>" */
+    int64_t socket_id, ack_id;
+};
+/* An event that is handled once. Begins a block: it is left out where the event is known;
+ * then its ack goes out again, or will go to this socket. */
+void store_unit_retry(struct store_unit *u, const struct store_retry *r);
+/* The ack of such an event, to whoever has sent it last; where it was forgotten
+ * meanwhile, to this socket. Takes the packet. */
+void store_unit_retry_answer(struct store_unit *u, struct str event_id, int64_t socket_id,
+                             int64_t ack_id, struct store_packet *p);
 
 /* ---- targets: names are looked up at the commit (design 3.3) ---- */
 struct store_target {

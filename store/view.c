@@ -45,6 +45,7 @@ static const struct store_view VIEWS[] = {
     {"member", NULL, true},
     {"room", NULL, true},
     {"history", NULL, true},
+    {"retry", NULL, true},
     {"traffic", NULL, true},
     {"backlog", NULL, true},
     {"log", NULL, true},

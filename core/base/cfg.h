@@ -78,6 +78,8 @@ struct cfg {
     char *expiry_event;
     int64_t presence_linger_ms, presence_keep_ms, outbox_keep_ms, n_outbox_max;
     int64_t history_bytes;
+    int64_t retry_keep_ms; /* 0 = retries are events like any other */
+    int64_t n_client_retries_max, n_retries_max;
     char *file; /* that was loaded; "" = none */
     char *hash; /* of its text, hex: recorded by each process */
 };

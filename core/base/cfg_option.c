@@ -194,6 +194,13 @@ const struct cfg_option CFG_OPTIONS[] = {
      "how long it is remembered when a user was there last"},
     {"max_outbox", CFG_T_COUNT, AT(n_outbox_max), "1000", 1, 1000000, NULL,
      "the most events that wait in the outbox for one user; a further one is refused"},
+    {"retry_keep", CFG_T_TIME, AT(retry_keep_ms), "1h", 1, 24 * H, OFF,
+     "how long it is remembered that an event with a retryKey was handled; off: a retry "
+     "is handled again"},
+    {"max_client_retries", CFG_T_COUNT, AT(n_client_retries_max), "100", 1, 100000, NULL,
+     "the most such events of one client that are remembered"},
+    {"max_retries", CFG_T_COUNT, AT(n_retries_max), "100000", 1, 100000000, NULL,
+     "the most such events of all clients that are remembered"},
     {"history_bytes", CFG_T_SIZE, AT(history_bytes), "64M", 64 * KB, 1024 * GB, NULL,
      "the most bytes of events that rooms with a history keep, all of them together"},
     {"outbox_keep", CFG_T_TIME, AT(outbox_keep_ms), "24h", 0, 87600 * H, NULL,

@@ -15,6 +15,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/engine/incoming.h"
+#include "core/engine/retry.h"
 #include "core/sio/json.h"
 
 #define SLOW_MS 50
@@ -95,6 +96,7 @@ call_fini(struct app_call *c)
         c->loans = l->next;
         free(l);
     }
+    free(c->retry_id);
     free(c->refusal);
     free(c->refusal_data);
     free(c->error_text);
@@ -174,6 +176,29 @@ call_may(struct app_call *c, const char *verb)
 
 /* ---- entry points ---- */
 
+/* Its handlers, C's and others; what they want is not a group yet. */
+static void
+handle_event(struct app_call *c)
+{
+    struct work *w = c->w;
+    const struct app_nsp *app = c->k->app;
+    for (const struct app_handler *h = app->use_packet;
+         h != NULL && !c->is_refused && c->error == RC_OK; h = h->next)
+        run(c, h->fn, "packet middleware");
+    c->kind = CALL_EVENT;
+    if (!c->is_refused && c->error == RC_OK && app->on_event != NULL) {
+        const struct app_handler *h =
+            app_handler_find(app->on_event, str_of(app_event(c)), true);
+        if (h != NULL)
+            run(c, h->fn, h->name ? h->name : "any event");
+    }
+    if (!c->is_refused && c->error == RC_OK) {
+        struct call_event rest = *c->ev;
+        rest.has_ack_id = c->has_ack && !c->is_acked;
+        incoming_event(w, c->k, &rest);
+    }
+}
+
 /* SIO-UNHANDLED */
 void
 call_event(struct work *w, struct work_socket *k, const struct call_event *ev)
@@ -182,27 +207,23 @@ call_event(struct work *w, struct work_socket *k, const struct call_event *ev)
     if (k->app == NULL)
         return;
     const struct work_mark mark = work_mark(w);
+    enum retry_kind retry = retry_begin(w, k, ev);
+    if (retry == RETRY_BUSY)
+        w->is_busy = true;
+    if (retry == RETRY_BUSY || retry == RETRY_AGAIN)
+        return;
     call_init(&c, w, k, CALL_PACKET_MIDDLEWARE);
     c.is_part = true;
     c.ev = ev;
     c.has_ack = ev->has_ack_id;
     c.ack_id = ev->ack_id;
-    for (const struct app_handler *h = k->app->use_packet;
-         h != NULL && !c.is_refused && c.error == RC_OK; h = h->next)
-        run(&c, h->fn, "packet middleware");
-    c.kind = CALL_EVENT;
-    if (!c.is_refused && c.error == RC_OK && k->app->on_event != NULL) {
-        const char *name = app_event(&c);
-        const struct app_handler *h =
-            app_handler_find(k->app->on_event, str_of(name), true);
-        if (h != NULL)
-            run(&c, h->fn, h->name ? h->name : "any event");
-    }
-    if (!c.is_refused && c.error == RC_OK) {
-        struct call_event rest = *ev;
-        rest.has_ack_id = c.has_ack && !c.is_acked;
-        incoming_event(w, k, &rest);
-    }
+    if (retry == RETRY_FIRST)
+        c.retry_id = retry_event_id(k, ev->ack_id);
+    handle_event(&c);
+    if (retry == RETRY_FIRST && (c.is_refused || c.error != RC_OK))
+        store_unit_truncate(w->u, work_step_of(w, &mark)); /* the next try is the first */
+    else if (retry == RETRY_FIRST)
+        store_unit_block_end(w->u);
     group(&c, &mark, "event");
     call_fini(&c);
 }

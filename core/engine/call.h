@@ -60,6 +60,7 @@ struct app_call {
     const struct call_event *ev; /* NULL: no arguments */
     struct str reason;
     bool has_ack, is_acked;
+    char *retry_id; /* the event has a key: what its ack is found by; owned */
     int64_t ack_id;
     int64_t ack_process_id; /* the ack is this process's answer to app_server_ask (ack_id:
                                the question); 0: a client's */

@@ -298,9 +298,14 @@ app_ack(struct app_call *c, const char *fmt, ...)
                   fmt);
     va_end(args);
     if (c->error == RC_OK && c->has_ack && !c->is_acked) {
-        c->is_acked = c->ack_process_id != 0 || c->k != NULL;
+        c->is_acked = c->ack_process_id != 0 || c->retry_id != NULL || c->k != NULL;
         if (c->ack_process_id != 0) {
             answer_server(c, &b);
+        } else if (c->retry_id != NULL) {
+            c->w->changes_state = true;
+            store_unit_retry_answer(work_unit(c->w), str_of(c->retry_id),
+                                    c->k ? c->k->socket_id : 0, c->ack_id,
+                                    body_packet(&b, true));
         } else if (c->k != NULL) {
             struct store_packet *p = body_packet(&b, true);
             p->ack_id = c->ack_id;

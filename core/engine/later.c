@@ -3,11 +3,11 @@
  *
  *     n  the namespace              s  the application's state
  *     e  the event, if kept: {name, args, attachments}, raw JSON as text and base64
+ *     a  the open ack's id
  *     p  with a: the process whose answer to app_server_ask the ack is
- *     a  the open ack's id          c  a connection that middleware holds:
- *                                      {session, sio_id, auth, use, data?, user?,
- * expires?, rooms?,
- *                                       histories?}
+ *     r  with a: what the ack is found by, if the event may be sent again (retry.h)
+ *     c  a connection that middleware holds: {session, sio_id, auth, use, data?, user?,
+ *        expires?, rooms?, histories?}
  *
  * SPDX-License-Identifier: MIT
  */
@@ -104,6 +104,8 @@ later_wrap(struct app_call *c, json_t *state)
         json_object_set_new(o, "e", wrap_event(c->ev));
     if (c->has_ack && !c->is_acked)
         json_object_set_new(o, "a", json_integer(c->ack_id));
+    if (c->has_ack && !c->is_acked && c->retry_id != NULL)
+        json_object_set_new(o, "r", json_string(c->retry_id));
     if (c->has_ack && !c->is_acked && c->ack_process_id != 0)
         json_object_set_new(o, "p", json_integer(c->ack_process_id));
     if (c->is_connecting && !c->is_accepted && c->k != NULL)
@@ -166,6 +168,8 @@ later_unwrap(struct app_call *c, const json_t *wrapper)
         c->has_ack = true;
         c->ack_id = json_integer_value(ack);
         c->ack_process_id = json_integer_value(json_object_get(wrapper, "p"));
+        const json_t *retry = json_object_get(wrapper, "r");
+        c->retry_id = retry ? xstrdup(json_string_value(retry)) : NULL;
     }
     if (connection != NULL) {
         c->k = later_unwrap_connection(c->w, c->nsp_name, connection);

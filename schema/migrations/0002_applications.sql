@@ -255,3 +255,25 @@ CREATE TABLE t_history_total (                  -- how much that is; kept by its
     n_bytes_max    INTEGER NOT NULL DEFAULT 67108864 -- history_bytes of the newest process
 ) STRICT;
 INSERT INTO t_history_total (total_id) VALUES (1);
+
+-- ------------------------------------------------------------------------------------------- retries (docs/users.md)
+
+CREATE TABLE t_retry (                          -- events with a retryKey that were handled
+    retry_id       INTEGER PRIMARY KEY AUTOINCREMENT, -- the order: the oldest are forgotten first
+    client         TEXT    NOT NULL,            -- SECRET; whose: namespace and clientId, or its socket
+    event          TEXT    NOT NULL,            -- the event's name, as JSON
+    key            TEXT    NOT NULL,            -- its retryKey, as JSON
+    event_id       TEXT    NOT NULL,            -- of the first try: the name by which an ack calls it
+    socket_id      INTEGER NOT NULL,            -- who waits for the ack: the last try's socket,
+    ack_id         INTEGER NOT NULL,            -- and its id of the ack
+    is_answered    INTEGER NOT NULL DEFAULT 0 CHECK (is_answered IN (0, 1)), -- 1: the ack was given
+    body           TEXT,                        -- the ack, as in t_packet
+    attachments    BLOB,                        -- likewise
+    mark_seq       INTEGER,                     -- newest row of the log before an ack by SQL; no meaning afterwards
+    made_ms        INTEGER NOT NULL,            -- when
+    UNIQUE (client, event, key)                 -- this index serves retry_add, retry_trim
+) STRICT;
+-- ack_insert, retry_answer
+CREATE INDEX i_retry_open ON t_retry (event_id) WHERE is_answered = 0;
+-- retry_forget
+CREATE INDEX i_retry_made ON t_retry (made_ms);

@@ -128,12 +128,37 @@ BEGIN
         WHEN new.seq IS NOT NULL
             THEN RAISE(ABORT, 'ack.seq: is given by the log, leave it out')
         END;
+    UPDATE t_retry SET mark_seq = coalesce((SELECT max(seq) FROM t_packet), 0)
+        WHERE event_id = new.event_id AND is_answered = 0;
     INSERT INTO t_aim (verb, kind, nsp, socket, ack_id, args, attachments, attachment, n_attachments)
         SELECT 'ack', 3,
-               (SELECT n.name FROM t_socket s JOIN t_nsp n USING (nsp_id) WHERE s.sio_id = e.socket),
-               e.socket, CAST(e.number AS INTEGER),
+               (SELECT n.name FROM t_socket s JOIN t_nsp n USING (nsp_id) WHERE s.sio_id = w.socket),
+               w.socket, w.ack_id,
                new.args, new.attachments, new.attachment, iif(new.attachments IS NULL AND new.attachment IS NULL, 0, NULL)
-        FROM (SELECT substr(new.event_id, 1, length(rtrim(new.event_id, '0123456789')) - 1) AS socket,
-                     substr(new.event_id, length(rtrim(new.event_id, '0123456789')) + 1) AS number) e
-        WHERE e.number <> '';
+        FROM (SELECT coalesce(s.sio_id, e.socket) AS socket, coalesce(r.ack_id, CAST(e.number AS INTEGER)) AS ack_id
+              FROM (SELECT substr(new.event_id, 1, length(rtrim(new.event_id, '0123456789')) - 1) AS socket,
+                           substr(new.event_id, length(rtrim(new.event_id, '0123456789')) + 1) AS number) e
+              -- one that was sent again is answered where it was sent last
+              LEFT JOIN t_retry r ON r.event_id = new.event_id AND r.is_answered = 0
+              LEFT JOIN t_socket s ON s.socket_id = r.socket_id
+              WHERE e.number <> '') w;
+    UPDATE t_retry SET is_answered = 1,
+            body = CASE WHEN (SELECT max(seq) FROM t_packet) > mark_seq
+                        THEN (SELECT p.body FROM t_packet p WHERE p.seq = (SELECT max(seq) FROM t_packet))
+                        ELSE '[' || t.items || CASE WHEN new.attachment IS NOT NULL AND NOT t.has_places
+                                 THEN CASE t.items WHEN '' THEN '' ELSE ',' END || '{"_placeholder":true,"num":0}' ELSE '' END || ']' END,
+            attachments = CASE WHEN (SELECT max(seq) FROM t_packet) > mark_seq
+                        THEN (SELECT p.attachments FROM t_packet p WHERE p.seq = (SELECT max(seq) FROM t_packet))
+                        WHEN new.attachment IS NOT NULL
+                        THEN CAST(substr(t.bytes, (length(new.attachment) >> 24 & 255) + 1, 1) ||
+                                  substr(t.bytes, (length(new.attachment) >> 16 & 255) + 1, 1) ||
+                                  substr(t.bytes, (length(new.attachment) >> 8 & 255) + 1, 1) ||
+                                  substr(t.bytes, (length(new.attachment) & 255) + 1, 1) || new.attachment AS BLOB)
+                        ELSE new.attachments END
+        FROM (SELECT substr(trim(coalesce(new.args, '[]'), char(9, 10, 13, 32)), 2,
+                            length(trim(coalesce(new.args, '[]'), char(9, 10, 13, 32))) - 2) AS items,
+                     EXISTS (SELECT 1 FROM json_tree(new.args) j
+                             WHERE j.type = 'object' AND json_extract(j.value, '$._placeholder') IS 1) AS has_places,
+                     (SELECT bytes FROM t_byte) AS bytes) t
+        WHERE event_id = new.event_id AND is_answered = 0;
 END;

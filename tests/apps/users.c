@@ -117,6 +117,54 @@ on_put(struct app_call *c)
     app_ack(c, "");
 }
 
+/* ---- events that may be sent again ---- */
+
+/* order({retryKey, item}, ack): notes it, acks with the item and a binary */
+static void
+on_order(struct app_call *c)
+{
+    const json_t *order = app_arg_json(c, 0);
+    const char *item = json_string_value(json_object_get(order, "item"));
+    app_exec(c, "order_add", "s", item ? item : "thing");
+    app_emit(app_sender(c), "noted", "s", item ? item : "thing");
+    app_ack(c, "sB", item ? item : "thing", "\1\2", (size_t)2);
+}
+
+/* order-later({retryKey, item, ms}, ack): the ack comes after ms */
+static void
+on_order_later(struct app_call *c)
+{
+    const json_t *order = app_arg_json(c, 0);
+    app_exec(c, "order_add", "s", json_string_value(json_object_get(order, "item")));
+    app_after(c, json_integer_value(json_object_get(order, "ms")), "order-done",
+              json_incref(json_object_get(order, "item")));
+}
+
+static void
+later_order_done(struct app_call *c)
+{
+    app_ack(c, "J", app_state(c));
+}
+
+/* order-hold({retryKey, item}, ack): somebody else acks it */
+static void
+on_order_hold(struct app_call *c)
+{
+    const json_t *order = app_arg_json(c, 0);
+    app_exec(c, "order_add", "s", json_string_value(json_object_get(order, "item")));
+}
+
+/* order-known({retryKey, item}, ack): fails as long as the table `item` does not have it
+ */
+static void
+on_order_known(struct app_call *c)
+{
+    const json_t *order = app_arg_json(c, 0);
+    const char *item = json_string_value(json_object_get(order, "item"));
+    app_exec(c, "order_known", "s", item);
+    app_ack(c, "s", item);
+}
+
 /* ---- registration ---- */
 
 static void
@@ -132,6 +180,11 @@ serve(struct app *a, const char *name)
     app_on_event(n, "tell", on_tell);
     app_on_event(n, "expire", on_expire);
     app_on_event(n, "put", on_put);
+    app_on_event(n, "order", on_order);
+    app_on_event(n, "order-later", on_order_later);
+    app_on_event(n, "order-hold", on_order_hold);
+    app_on_event(n, "order-known", on_order_known);
+    app_on_later(n, "order-done", later_order_done);
     app_on_presence(n, on_presence);
     app_history(n, "lobby", 5, -1);
     app_history(n, "talk-*", 100, 3600 * 1000);
@@ -144,7 +197,12 @@ app_load(struct app *a, int abi)
         return APP_ABI;
     app_schema(a, 1,
                "CREATE TABLE seen (id INTEGER PRIMARY KEY, nsp TEXT, user TEXT, "
-               "is_online INTEGER)");
+               "is_online INTEGER);"
+               "CREATE TABLE orders (item TEXT);"
+               "CREATE TABLE item (name TEXT PRIMARY KEY);"
+               "CREATE TABLE known (name TEXT NOT NULL REFERENCES item)");
+    app_sql(a, "order_add", "INSERT INTO orders (item) VALUES (:1)");
+    app_sql(a, "order_known", "INSERT INTO known (name) VALUES (:1)");
     app_sql(a, "presence_add",
             "INSERT INTO seen (nsp, user, is_online) VALUES (:1, :2, :3)");
     serve(a, "/");
