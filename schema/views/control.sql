@@ -131,7 +131,7 @@ END;
 -- handlers of the application run in a process of ours, so that it takes effect a moment later. SELECT: as socket.
 DROP VIEW IF EXISTS kick;
 CREATE VIEW kick AS
-    SELECT nsp,                                 -- INSERT: NULL is the socket's, else '/'
+    SELECT nsp,                                 -- INSERT: NULL is the socket's; of a user: all; else '/'
            socket,                              -- who
            NULL AS in_room,                     -- INSERT: or all that are in this room
            NULL AS user,                        -- INSERT: or all sockets of this user
@@ -178,8 +178,11 @@ BEGIN
                           WHERE s.sio_id = new.in_room AND s.nsp_id = n.nsp_id AND s.state = 0
                           UNION SELECT 's' || s.socket_id FROM t_socket s
                           WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
-              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/')) t
+              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/') OR (new.nsp IS NULL AND new.user IS NOT NULL)) t
         WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
+    UPDATE t_socket SET state = 2, recovery_pid = NULL -- who was lost does not come back either
+        WHERE user = new.user AND state = 1
+          AND (new.nsp IS NULL OR nsp_id = (SELECT n.nsp_id FROM t_nsp n WHERE n.name = new.nsp));
 END;
 
 -- INSERT: sets socket.data. SELECT: as socket.

@@ -108,3 +108,25 @@ describe('rules', { skip: needsOwn }, () => {
     for (const [sql, text] of Object.entries(wrong)) await assert.rejects(server.sql(sql), text, sql);
   });
 });
+
+describe('a kick of a user', { skip: needsOwn }, () => {
+  it('ends all connections in all namespaces, and who was lost does not come back', async () => {
+    const server = await startServer({ set: { recovery: '60s' } });
+    try {
+      const sockets = [await connect(server.url, 'polling'), await connect(server.sidecars[0], 'websocket', { nsp: '/custom' }), await connect(server.sidecars[1], 'websocket')];
+      const lost = await connect(server.sidecars[0], 'websocket', { nsp: '/custom' });
+      const { id } = lost;
+      for (const socket of [...sockets.slice(0, 2), lost]) await server.sql(`INSERT INTO socket_user (socket, user) VALUES ('${socket.id}', 'eve')`);
+      lost.io.engine.close();
+      const state = () => server.value(`SELECT is_recoverable FROM disconnect WHERE socket = '${id}'`);
+      await until('the loss to be noticed', async () => (await state()) === 1);
+      await server.sql("INSERT INTO kick (user, is_close) VALUES ('eve', 1)");
+      for (const socket of sockets.slice(0, 2)) await within(5000, 'the kick', socket.ended);
+      assert.equal(await state(), 0);
+      assert.equal(await call(sockets[2], 'message-with-ack', 'somebody else'), 'somebody else');
+      sockets[2].close();
+    } finally {
+      await server.stop();
+    }
+  });
+});
