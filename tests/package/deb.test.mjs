@@ -10,7 +10,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { root } from '../e2e/lib/npm.mjs';
 import { client } from '../e2e/lib/official.mjs';
-import { isListening } from '../e2e/lib/server.mjs';
+import { freePorts, isListening } from '../e2e/lib/server.mjs';
 import { until, within } from '../e2e/lib/wait.mjs';
 import { build, Machine, needsRoot } from './lib_machine.mjs';
 
@@ -19,16 +19,14 @@ const debs = () => fs.readdirSync(folder).filter((name) => name.endsWith('.deb')
 const CONF = '/etc/siolite/siolite.conf';
 
 // What systemd does with a socket unit and its service: listens, and starts the program as the service's user.
-const UNITS = {
-  'siolite-fcgi': { port: 18090 },
-  'siolite-ws': { port: 18091 },
-};
+const UNITS = { 'siolite-fcgi': {}, 'siolite-ws': {} }; // each gets a port: the network is that of the host
 
 describe('the Debian packages', { skip: needsRoot }, () => {
   let machine;
   const programs = {};
   before(async () => {
     build('deb');
+    [UNITS['siolite-fcgi'].port, UNITS['siolite-ws'].port] = await freePorts(2);
     machine = await Machine.start({ share: folder });
   });
   after(() => machine?.stop());
