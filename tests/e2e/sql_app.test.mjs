@@ -83,6 +83,8 @@ describe('an application in SQL', { skip: needsOwn }, () => {
   }
 
   it('refused sockets never existed', async () => {
+    await until('those of other tests to be gone', async () =>
+      (await server.value('SELECT count(*) FROM socket')) === 0);
     await server.sql('DELETE FROM seen');
     const n = await server.value('SELECT count(*) FROM disconnect');
     await refusal(client(server.url, 'websocket', { auth: { refuse: 'no', room: 'x' } }));
