@@ -210,11 +210,11 @@ main(int argc, char **argv)
     set_descriptor_limit();
     uv_loop_init(&P.loop);
     uv_timer_init(&P.loop, &P.timer);
+    watch_signals(); /* one that comes before the loop runs is heard when it does */
     if (start(&err) != RC_OK) {
         log_error("ws", "start", LOG_S("error", buf_str(&err)));
         return EXIT_FAILURE; /* the kernel takes back what is open */
     }
-    watch_signals();
     log_info("ws", "start", LOG_Z("version", SIOLITE_VERSION),
              LOG_Z("address", P.listen.address), LOG_Z("tls", P.tls ? "on" : "off"));
     uv_run(&P.loop, UV_RUN_DEFAULT);

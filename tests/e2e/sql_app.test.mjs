@@ -266,6 +266,8 @@ describe('the file', { skip: needsOwn }, () => {
     const server = await startServer({ app });
     const logs = () => [...server.fcgi, ...server.ws].map((p) => fs.readFileSync(p.log, 'utf8'));
     try {
+      // They listen before they have opened the database.
+      await until('all to have read it', async () => (await server.value('SELECT count(*) FROM process')) === 4);
       const first = client(server.url, 'websocket');
       assert.deepEqual(await next(first, 'auth'), [1]);
       write(2, '-- version 1\nCREATE TABLE runs (version);\n');
