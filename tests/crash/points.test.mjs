@@ -319,8 +319,9 @@ class World {
     const state = await step.prepare(this, 0, `rehearsal-${++this.n}`);
     const trace = await Trace.start(pid, path.join(this.server.folder, 'rehearsal.trace'));
     const seen = outcome(step.trigger(this, state, 0));
-    await Promise.race([seen, pause(150 * slowness)]);
-    await pause(50 * slowness);
+    // A poll is claimed when it has been parked for 0.2 s.
+    await Promise.race([seen, pause((step.isSilent ? 500 : 150) * slowness)]);
+    await pause(100 * slowness);
     await trace.stop();
     await step.end?.(this, state);
     return trace;
@@ -355,7 +356,7 @@ class World {
     }
     const died = await Promise.race([
       program.ended.then(() => true),
-      step.isSilent ? pause(400 * slowness) : seen.then(() => pause(150 * slowness)),
+      step.isSilent ? pause(500 * slowness) : seen.then(() => pause(150 * slowness)),
       pause(1000 * slowness),
     ]);
     if (died !== true) {

@@ -241,6 +241,12 @@ class Server {
     for (const program of [...this.fcgi, ...this.ws, ...this.hooks])
       await program.start();
     await this.lighttpd.start();
+    // They listen before they have opened the database, and a sidecar is offered when it has.
+    await until('all programs to have opened the database', async () => {
+      const text = 'SELECT count(*) AS n FROM process WHERE NOT is_dead';
+      const out = await this.sqlite(['-readonly', '-cmd', '.timeout 10000', this.settings.database, text]).catch(() => '0');
+      return Number(out) >= this.fcgi.length + this.ws.length;
+    }, 10_000);
     process.on('exit', (this.onExit = () => this.killAll()));
   }
 
