@@ -365,9 +365,8 @@ on_noop(struct sub *s)
 }
 
 static void
-on_close(struct sub *s, struct str reason)
+end_by(struct engine_http *h, struct str reason)
 {
-    struct engine_http *h = http_of_sub(s);
     /* EIO-CLOSE-CLIENT */
     if (sio_reason_find(reason) == SIO_R_TRANSPORT_CLOSE)
         h->is_noop = true; /* the client closed by POST: its GET ends with a noop */
@@ -375,6 +374,13 @@ on_close(struct sub *s, struct str reason)
         h->is_close = true;
     if (h->is_close)
         h->is_noop = false;
+}
+
+static void
+on_close(struct sub *s, struct str reason)
+{
+    struct engine_http *h = http_of_sub(s);
+    end_by(h, reason);
     engine_later(h->e, &h->later, poll_turn);
 }
 
@@ -486,6 +492,7 @@ on_claimed(void *arg, const struct store_result *r)
 {
     struct engine_http *h = arg;
     if (r->rc == RC_CONFLICT) {
+        h->was_parked = true;
         retry(h);
         return;
     }
@@ -656,6 +663,8 @@ poll_try(struct engine_http *h)
     rc = store_read_session(e->store, str_of(h->eio_sid), &h->session);
     bool is_closed = rc == RC_OK && h->session.is_closed;
     bool is_told = !is_closed || h->session.is_told || !is_server_side(h->session.reason);
+    if (is_closed && is_told && h->was_parked)
+        end_by(h, h->session.reason);
     h->session.reason = STR_NONE; /* was borrowed */
     bool is_open = rc == RC_OK && !is_closed;
     bool is_load =
@@ -673,7 +682,9 @@ poll_try(struct engine_http *h)
     }
     h->hold_ms = hold_choose(e);
     store_read_end(e->store);
-    if (rc == RC_NOTFOUND || (is_closed && is_told)) {
+    if (rc == RC_OK && is_closed && is_told && h->was_parked) {
+        send_answer(h); /* it was here before the end */
+    } else if (rc == RC_NOTFOUND || (is_closed && is_told)) {
         http_answer_error(h, EIO_E_SID_UNKNOWN); /* EIO-SID */
     } else if (rc != RC_OK) {
         retry(h);

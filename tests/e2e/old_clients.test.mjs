@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { assertAlive, assertEmpty, assertRefused, reasonOf } from './lib/claims.mjs';
+import { assertAlive, assertEmpty, assertRefused, parked, reasonOf } from './lib/claims.mjs';
 import { freshNsp, plain } from './lib/official.mjs';
 import {
   call,
@@ -534,8 +534,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
   it('says goodbye, and what follows is not looked at', async () => {
     const session = await Polling3.connect(main.entries);
     const poll = session.request();
-    await poll.sent;
-    await pause(200); // a poll that comes after the goodbye is refused
+    await parked(main, session.sid); // one that comes after the goodbye is refused
     await session.post('1:15:junk!');
     assert.deepEqual((await poll).body, '1:6');
     assertRefused(await session.request(), 1);
@@ -544,8 +543,7 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
   it('ends when it polls twice at once', async () => {
     const session = await Polling3.connect(main.entries);
     const poll = session.request();
-    await poll.sent;
-    await pause(200); // the first must be there before the second
+    await parked(main, session.sid);
     assertEmpty(await session.request(), 400);
     assert.equal((await poll).body, '1:1');
     assertRefused(await session.request(), 1);

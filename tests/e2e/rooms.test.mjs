@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { parked } from './lib/claims.mjs';
 import { needsOwn, startServer } from './lib/server.mjs';
 import {
   call,
@@ -281,7 +282,7 @@ describe('cast', { concurrency: 8 }, () => {
   it('drops what is volatile when it cannot be written, and keeps the order of the rest', async () => {
     for (const mode of modes) {
       const sockets = await group(server, [mode, 'websocket']);
-      await pause(50); // so that a poll is parked
+      if (mode === 'polling') await parked(server, sockets[0].io.engine.id);
       await call(
         sockets[1],
         'cast',

@@ -98,7 +98,7 @@ describe('docs/sql.md', { skip: needsOwn }, () => {
   });
 
   it('a trigger is tried out in the shell', async () => {
-    const rows = await server.sqlite([server.db, find('BEGIN;\nINSERT INTO event')]);
+    const rows = await server.sqlite(['-cmd', '.timeout 10000', server.db, find('BEGIN;\nINSERT INTO event')]);
     assert.equal(rows.trim().split('\n').at(-1), 'x:1|dig');
     assert.equal(await server.value(`SELECT count(*) FROM job WHERE event_id = 'x:1'`), 0);
     assert.deepEqual(await server.sql(find('FROM app_error')), []);

@@ -4,7 +4,7 @@
 // of a session and its reason, and that one lives.
 
 import assert from 'node:assert/strict';
-import { until } from './wait.mjs';
+import { pause, until } from './wait.mjs';
 import { Peer } from './wire.mjs';
 
 const errors = [
@@ -40,6 +40,13 @@ export async function assertGone(session) {
 // It answers an event.
 export async function assertAlive(session) {
   assert.deepEqual(await session.call('message-with-ack', 'alive'), ['alive']);
+}
+
+// The pending GET of the session is parked; a server of somebody else can't be asked.
+export async function parked(server, eioSid) {
+  if (server.isExternal) return pause(300);
+  return until('the poll to be parked', () => server.value(
+    `SELECT owner_id IS NOT NULL FROM t_lease JOIN t_session USING (session_id) WHERE eio_sid = '${eioSid}'`));
 }
 
 // Asks another client why the socket ended.
