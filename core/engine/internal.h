@@ -199,7 +199,7 @@ struct engine_http {
     bool is_handshake, is_health, is_unknown; /* is_unknown: http_close_session */
     bool has_claim;                           /* poll: the lease is ours (session.gen) */
     bool was_parked; /* poll: it was, until its claim found that the session had moved */
-    bool is_noop, is_ping, is_close;          /* poll */
+    bool is_noop, is_ping, is_close; /* poll */
     bool is_upgraded; /* poll: an upgrade has begun or is done: look which */
     bool has_replay;  /* poll: `due` has rows that a recovered socket missed, or a room's
                          history: it goes out whole */

@@ -667,6 +667,7 @@ describe('a poll that has just come', { skip: needsOwn }, () => {
     const sent = session.send('1');
     // Stopped in a transaction it would keep the other waiting: then this proves less.
     await Promise.race([sent, pause(2000)]);
+    await pause(300); // until its claim is due
     process.kill(main.fcgi[0].pid, 'SIGCONT');
     await sent;
     assert.deepEqual([(await poll).status, (await poll).body], [200, '6']);
