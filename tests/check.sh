@@ -113,10 +113,10 @@ run_suite() {
     unit) run_unit ;;
     fuzz) run_fuzz ;;
     bench) run_bench ;;
-    process) run_node $(files tests/process/*.test.mjs) ;;
-    e2e) run_node $(files tests/e2e/*.test.mjs) ;;
+    process) at_once=2 && run_node $(files tests/process/*.test.mjs) ;;
+    e2e) at_once=2 && run_node $(files tests/e2e/*.test.mjs) ;;
     browser) at_once=2 && run_node $(files tests/e2e/browser_*.test.mjs) ;;
-    crash) run_node $(files tests/crash/*.test.mjs) ;;
+    crash) at_once=2 && run_node $(files tests/crash/*.test.mjs) ;;
     package) run_node $(files tests/package/*.test.mjs) ;;
     *)
         echo "tests/check.sh: no suite '$suite'" >&2

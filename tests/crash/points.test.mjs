@@ -56,6 +56,16 @@ function threadOf(pid, name) {
   );
 }
 
+// Has it been killed, if only a moment ago: a zombie, or SIGKILL (9) is pending?
+function isDying(pid) {
+  try {
+    const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
+    return /^State:\s+[ZX]/m.test(status) || /^S(ig|hd)Pnd:\s+\w*[13579bdf]\w{2}$/m.test(status);
+  } catch {
+    return true;
+  }
+}
+
 class Trace {
   // Of one thread with `inject`, of all without.
   static async start(pid, file, { thread, inject } = {}) {
@@ -361,9 +371,12 @@ class World {
     ]);
     if (died !== true) {
       await trace.stop();
-      program.isWanted = true;
+      // It may have come to the call just now.
+      const isDead = isDying(program.pid);
+      if (isDead) await within(5000, 'its end', program.ended);
+      program.isWanted = !isDead;
       await step.end?.(this, state);
-      return { trace, isDead: false };
+      return { trace, isDead };
     }
     await within(5000, 'the end of strace', trace.ended);
     // The client notices; who waits for an answer that nobody promised does not.
