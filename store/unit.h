@@ -312,13 +312,14 @@ enum store_hook_kind { /* t_hook.kind: file format */
                        STORE_HOOK_CONNECT = 0,
                        STORE_HOOK_EVENT = 1,
                        STORE_HOOK_DISCONNECT = 2,
-                       STORE_HOOK_ACK = 3
+                       STORE_HOOK_ACK = 3,
+                       STORE_HOOK_PRESENCE = 4
 };
 struct store_hook_new {
     enum store_hook_kind kind;
     struct str event_id; /* unique, kept through all tries */
     struct str sio_id, nsp;
-    int64_t socket_id;      /* 0: a connection that waits, or waited in vain */
+    int64_t socket_id;      /* 0: a connection that waits, or waited in vain; no socket */
     int64_t session_id;     /* a connection that waits; else 0 */
     struct str body;        /* JSON; what is in it is the engine's business */
     struct str attachments; /* length-prefixed */

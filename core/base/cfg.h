@@ -24,7 +24,8 @@ enum cfg_hook_event {
     CFG_HOOK_CONNECT = 1,
     CFG_HOOK_EVENT = 2,
     CFG_HOOK_DISCONNECT = 4,
-    CFG_HOOK_ACK = 8
+    CFG_HOOK_ACK = 8,
+    CFG_HOOK_PRESENCE = 16
 };
 enum cfg_abort { CFG_ABORT_LENIENT = 0, CFG_ABORT_STRICT = 1 };
 

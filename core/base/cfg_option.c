@@ -35,11 +35,10 @@ static const struct cfg_word ABORT[] = {
 static const struct cfg_word AUTO[] = {{"auto", -1}, {NULL, 0}};
 static const struct cfg_word OFF[] = {{"off", 0}, {NULL, 0}};
 static const struct cfg_word OFF_ON[] = {{"off", 0}, {"on", 1024}, {NULL, 0}};
-static const struct cfg_word HOOK_EVENTS[] = {{"connect", CFG_HOOK_CONNECT},
-                                              {"event", CFG_HOOK_EVENT},
-                                              {"disconnect", CFG_HOOK_DISCONNECT},
-                                              {"ack", CFG_HOOK_ACK},
-                                              {NULL, 0}};
+static const struct cfg_word HOOK_EVENTS[] = {
+    {"connect", CFG_HOOK_CONNECT},       {"event", CFG_HOOK_EVENT},
+    {"disconnect", CFG_HOOK_DISCONNECT}, {"ack", CFG_HOOK_ACK},
+    {"presence", CFG_HOOK_PRESENCE},     {NULL, 0}};
 static const struct cfg_word EMPTY[] = {{"", -1}, {NULL, 0}};
 
 #define AT(field) offsetof(struct cfg, field)
@@ -163,7 +162,7 @@ const struct cfg_option CFG_OPTIONS[] = {
     {"hook_secret_file", CFG_T_FILE, AT(hook_secret_file), "", 0, 0, NULL,
      "a file with that key in its first line, instead of hook_secret"},
     {"hook_events", CFG_T_SET, AT(hook_events), "connect,event,disconnect,ack", 0, 0,
-     HOOK_EVENTS, "what the web hook is told"},
+     HOOK_EVENTS, "what the web hook is told; presence: that users come and go"},
     {"hook_timeout", CFG_T_TIME, AT(hook_timeout_ms), "10s", 10, 10 * MIN, NULL,
      "how long one POST to the web hook may take"},
     {"hook_connect_wait", CFG_T_TIME, AT(hook_connect_wait_ms), "15s", 10, 10 * MIN, NULL,

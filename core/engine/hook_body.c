@@ -11,7 +11,8 @@
 static const char *const KINDS[] = {[STORE_HOOK_CONNECT] = "connect",
                                     [STORE_HOOK_EVENT] = "event",
                                     [STORE_HOOK_DISCONNECT] = "disconnect",
-                                    [STORE_HOOK_ACK] = "ack"};
+                                    [STORE_HOOK_ACK] = "ack",
+                                    [STORE_HOOK_PRESENCE] = "presence"};
 
 static void
 key(struct buf *b, const char *name)
@@ -173,6 +174,16 @@ recovered(struct engine *e, const struct store_hook *row, struct buf *b)
     return session_members(e, s.session_id, b);
 }
 
+/* ---- users ---- */
+
+static void
+presence(const struct store_hook *row, struct buf *b)
+{
+    text_member(b, "nsp", row->nsp);
+    raw_member(b, "user", member(row->body, "user", "null"));
+    raw_member(b, "is_online", member(row->body, "is_online", "false"));
+}
+
 /* ---- the kinds ---- */
 
 static enum rc
@@ -306,12 +317,18 @@ ask_end(struct engine *e, const struct store_hook *row, struct buf *b)
     return rc;
 }
 
+bool
+hook_has_socket(const struct store_hook *row)
+{
+    return row->kind != STORE_HOOK_ACK && row->kind != STORE_HOOK_PRESENCE;
+}
+
 enum rc
 hook_body(struct engine *e, const struct store_hook *row, struct buf *b)
 {
     enum rc rc = RC_OK;
     head(b, row);
-    if (row->kind != STORE_HOOK_ACK)
+    if (hook_has_socket(row))
         socket_id(b, row);
     switch (row->kind) {
     case STORE_HOOK_CONNECT:
@@ -325,6 +342,9 @@ hook_body(struct engine *e, const struct store_hook *row, struct buf *b)
         break;
     case STORE_HOOK_ACK:
         rc = ask_end(e, row, b);
+        break;
+    case STORE_HOOK_PRESENCE:
+        presence(row, b);
         break;
     }
     buf_append_c(b, '}');

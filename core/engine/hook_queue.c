@@ -8,6 +8,8 @@
  *     event       [name, argument, …], placeholders for the attachments
  *     disconnect  {"reason":…,"rooms":[…]}
  *     ack         {"seq":…} of the question that has ended; its sio_id is "ask:" and that
+ *     presence    {"user":…,"is_online":…}; its sio_id is "presence:" and the id of the
+ *                 user in that namespace, so that each user has an order of its own
  *
  * SPDX-License-Identifier: MIT
  */
@@ -164,4 +166,29 @@ hook_ask_end(struct work *w, int64_t ask_seq)
                                .has_ack_id = true,
                                .ack_id = ask_seq};
     store_unit_hook_put(work_unit(w), &h);
+}
+
+/* ---- users ---- */
+
+/* SIO-PRESENCE */
+void
+hook_presence(struct work *w, int64_t presence_id, const char *nsp_name, const char *user,
+              bool is_online)
+{
+    char event_id[RND_ID_LEN + 1], key[40];
+    struct buf body = {0};
+    if (!is_told(w, CFG_HOOK_PRESENCE))
+        return;
+    rnd_id(event_id);
+    (void)snprintf(key, sizeof key, "presence:%" PRId64, presence_id);
+    buf_append_z(&body, "{\"user\":");
+    buf_append_json(&body, str_of(user), false);
+    buf_append_f(&body, ",\"is_online\":%s}", is_online ? "true" : "false");
+    struct store_hook_new h = {.kind = STORE_HOOK_PRESENCE,
+                               .event_id = str_of(event_id),
+                               .sio_id = str_of(key),
+                               .nsp = str_of(nsp_name),
+                               .body = buf_str(&body)};
+    store_unit_hook_put(work_unit(w), &h);
+    buf_fini(&body);
 }

@@ -239,7 +239,7 @@ add_effect(struct hook_call *c, struct store_unit *u, struct str effect, struct 
     ack_id_of(c, &ack_id);
     struct action_scope scope = {
         .nsp = c->row.nsp,
-        .socket = c->row.kind == STORE_HOOK_ACK ? STR_NONE : c->row.sio_id,
+        .socket = hook_has_socket(&c->row) ? c->row.sio_id : STR_NONE,
         .event_id = buf_str(&ack_id),
         .ask_name = c->row.event_id,
         .n_attachments_max = c->h->e->cfg->n_attachments_max,

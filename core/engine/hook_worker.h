@@ -54,6 +54,9 @@ void hook_call_after(struct hook_call *c, int64_t ms, void (*fn)(struct hook_cal
 MUST_CHECK enum rc
 hook_body(struct engine *e, const struct store_hook *row, struct buf *b);
 
+/* It is about a socket: sio_id is one's id. */
+bool hook_has_socket(const struct store_hook *row);
+
 /* ---- hook_reply.c ---- */
 /* It can't be posted at all. */
 void hook_park(struct hook_call *c, const char *error);

@@ -29,6 +29,7 @@ user_run_presence(struct work *w, const json_t *args, bool is_bare)
         call_presence(w, nsp_name, user, p.is_online);
         incoming_presence(w, presence_id, p.is_online);
     }
+    hook_presence(w, presence_id, nsp_name, user, p.is_online);
     store_unit_block_end(work_unit(w));
     free(nsp_name);
     free(user);

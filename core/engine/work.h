@@ -209,6 +209,8 @@ void hook_event(struct work *w, struct work_socket *k, const struct call_event *
 void hook_disconnect(struct work *w, struct work_socket *k, struct str reason,
                      const json_t *rooms);
 void hook_ask_end(struct work *w, int64_t ask_seq);
+void hook_presence(struct work *w, int64_t presence_id, const char *nsp_name,
+                   const char *user, bool is_online);
 /* What is said of a connection that the receiver may know of, and that was not accepted.
  */
 #define HOOK_VAIN_BODY "{\"reason\":\"never connected\",\"rooms\":[]}"

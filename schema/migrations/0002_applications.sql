@@ -42,13 +42,15 @@ ALTER TABLE t_dedup ADD COLUMN answer TEXT NOT NULL DEFAULT ''; -- who asks agai
 CREATE TABLE t_hook (
     hook_id        INTEGER PRIMARY KEY AUTOINCREMENT, -- the order
     event_id       TEXT    NOT NULL UNIQUE,     -- stays the same through all tries: the receiver knows a repetition by it
-    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3), -- 0 connect 1 event 2 disconnect 3 ack
-    sio_id         TEXT    NOT NULL,            -- whose it is; a connection that waits has its id already; an ack: 'ask:' and its seq
+    kind           INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 4), -- 0 connect 1 event 2 disconnect 3 ack 4 presence
+    sio_id         TEXT    NOT NULL,            -- whose it is; a connection that waits has its id already; an ack: 'ask:' and its
+                                                -- seq; of a user: 'presence:' and its presence_id
     socket_id      INTEGER,                     -- the same; NULL: a connection that waits, or waited in vain
     session_id     INTEGER,                     -- a connection that waits; else NULL
     job_id         INTEGER,                     -- a connection that waits: the job that refuses it when nothing was answered
     nsp            TEXT    NOT NULL,            -- its namespace
-    body           TEXT    NOT NULL,            -- JSON: a connection's wrapper, an event's arguments with its name, {"reason":…}
+    body           TEXT    NOT NULL,            -- JSON: a connection's wrapper, an event's arguments with its name, {"reason":…},
+                                                -- {"user":…}
     attachments    BLOB    NOT NULL,            -- as in t_packet
     ack_id         INTEGER,                     -- an event: the client's id of the ack that it waits for; an ack: the question
     n_bytes        INTEGER NOT NULL,            -- of body and attachments

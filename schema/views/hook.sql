@@ -9,11 +9,13 @@
 DROP VIEW IF EXISTS hook;
 CREATE VIEW hook AS
     SELECT h.event_id,                          -- the same in each try
-           CASE h.kind WHEN 0 THEN 'connect' WHEN 1 THEN 'event' WHEN 2 THEN 'disconnect' ELSE 'ack' END AS kind,
+           CASE h.kind WHEN 0 THEN 'connect' WHEN 1 THEN 'event' WHEN 2 THEN 'disconnect' WHEN 3 THEN 'ack'
+                       ELSE 'presence' END AS kind,
            nullif(h.nsp, '') AS nsp,            -- the namespace; NULL: an ack
-           CASE WHEN h.kind <> 3 THEN h.sio_id END AS socket, -- whose it is; NULL: an ack
-           CASE h.kind WHEN 1 THEN CASE WHEN json_valid(h.body) THEN json_extract(h.body, '$[0]') END -- its name; an ack: that of the question
-                WHEN 3 THEN (SELECT a.name FROM t_ask a WHERE a.seq = h.ack_id) END AS event,
+           CASE WHEN h.kind < 3 THEN h.sio_id END AS socket, -- whose it is; NULL: an ack, a user's presence
+           CASE h.kind WHEN 1 THEN CASE WHEN json_valid(h.body) THEN json_extract(h.body, '$[0]') END -- its name; an ack: that of the question; presence: the user
+                WHEN 3 THEN (SELECT a.name FROM t_ask a WHERE a.seq = h.ack_id)
+                WHEN 4 THEN h.body ->> '$.user' END AS event,
            CASE WHEN h.is_parked THEN 'parked'  -- given up
                 WHEN h.owner_id IS NOT NULL THEN 'posting' -- under way, or its process died a moment ago
                 WHEN h.due_ms IS NULL THEN 'behind' -- waits for the one before it of its socket

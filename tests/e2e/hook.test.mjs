@@ -32,6 +32,7 @@ before(async () => {
 after(async () => {
   await server?.stop({ allowErrors: true }); // parked events are errors
   await hook?.stop();
+  assert.deepEqual(hook?.of('presence') ?? [], []); // of users, for who has named it
 });
 
 afterEach(() => {

@@ -22,7 +22,10 @@ let rules = {};
 before(async () => {
   if (skip) return;
   hook = await new Hook((event, n) => (rules[event.event] ?? rules[event.kind] ?? (() => []))(event, n)).start();
-  server = await startServer({ app: '', hooks: 2, set: options(hook, { hook_concurrency: 4 }) });
+  server = await startServer({ app: '', hooks: 2, set: options(hook, {
+    hook_concurrency: 4,
+    hook_events: 'connect,event,disconnect,ack,presence',
+  }) });
 });
 
 after(async () => {
@@ -102,6 +105,42 @@ test('a front that is killed while a connection waits: told as never connected',
   assert.equal(got(witness, 'in vain').length, 0);
   assert.equal(socket.connected, false);
   await server.ws[1].start();
+});
+
+// SIO-PRESENCE
+test('users who come and go are told in turn, whatever is killed', { skip }, async () => {
+  const told = () => hook.of('presence').filter(({ user }) => user === 'ann');
+  const effects = ({ user, is_online }) => [{ emit: { nsp: '/', event: 'seen', args: [user, is_online] } }];
+  const witness = await connect(server.url, 'websocket');
+  rules.connect = ({ auth }) => (auth.user ? [{ socket_user: { user: auth.user } }] : []);
+  let answer;
+  rules.presence = async (event, n) => {
+    if (event.is_online && n === 1) await killPoster(event.event_id);
+    if (event.is_online && n === 2) await new Promise((resolve) => (answer = resolve));
+    if (!event.is_online && n === 1) return null; // cut
+    return effects(event);
+  };
+  const tabs = [];
+  for (const mode of ['websocket', 'polling'])
+    tabs.push(await connect(server.url, mode, { nsp: '/chat', auth: { user: 'ann' } }));
+  await until('it to be told again', () => answer);
+  tabs.forEach((tab) => tab.close());
+  await until('her end to wait behind it', async () =>
+    (await server.value("SELECT count(*) FROM hook WHERE kind = 'presence' AND event = 'ann' AND state = 'behind'")) === 1);
+  assert.equal(told().length, 1);
+  answer();
+  assert.deepEqual(await next(witness, 'seen'), ['ann', true]);
+  assert.deepEqual(await next(witness, 'seen', 9000), ['ann', false]);
+  assert.equal(await server.value("SELECT count(*) FROM hook WHERE kind = 'presence'"), 0);
+  assert.equal(got(witness, 'seen').length, 2);
+  const calls = hook.calls.filter(({ event }) => event.kind === 'presence').map(({ event }) => event.event_id);
+  assert.equal(calls.length, 4);
+  const common = { kind: 'presence', nsp: '/chat', user: 'ann' };
+  assert.deepEqual(told().map(({ event_id, time, ...event }) => event), [
+    { ...common, is_online: true },
+    { ...common, is_online: false },
+  ]);
+  delete rules.connect;
 });
 
 test('SIGTERM lets the POST under way come to its end', { skip }, async () => {

@@ -250,7 +250,7 @@ test_bad_values_name_what_is_allowed(void **state)
         "websocket, or both with a comma");
     assert_refused("hook_events=connect,emit",
                    "--set: hook_events: \"connect,emit\" is not understood; allowed: one "
-                   "or several of connect, event, disconnect, ack");
+                   "or several of connect, event, disconnect, ack, presence");
     assert_refused("color=red", "--set: color: unknown option; allowed: the options that "
                                 "--help lists");
     assert_refused("eio3", "--set: eio3: no \"=\"; allowed: key = value");

@@ -340,6 +340,31 @@ test_the_end_of_a_connection_that_nobody_was_told_of_is_not_told(void **state)
 }
 
 static void
+test_presence_is_told_in_an_order_of_its_own(void **state)
+{
+    struct two *t = *state;
+    struct store_unit *u = store_unit_create();
+    struct store_hook_new h = {.kind = STORE_HOOK_PRESENCE,
+                               .event_id = STR("p1"),
+                               .sio_id = STR("presence:7"),
+                               .nsp = STR("/"),
+                               .body = STR("{\"user\":\"ann\",\"is_online\":true}")};
+    put(t, "a1", 0);
+    store_unit_hook_put(u, &h);
+    h.event_id = STR("p2");
+    store_unit_hook_put(u, &h);
+    assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
+    FX_ASSERT_TEXT(&t->a, HEADS, "a1,p1");
+    FX_ASSERT_TEXT(&t->a,
+                   "SELECT kind || (socket IS NULL) || event || nsp || state FROM hook "
+                   "WHERE event_id = 'p2'",
+                   "presence1ann/behind");
+    assert_int_equal(claim(t, &t->b, "p1"), RC_OK);
+    assert_int_equal(done(t, &t->b, "p1", 1), RC_OK);
+    FX_ASSERT_TEXT(&t->a, HEADS, "a1,p2");
+}
+
+static void
 test_an_end_is_told_only_of_who_is_not_there(void **state)
 {
     struct two *t = *state;
@@ -409,6 +434,7 @@ main(void)
         T(test_an_answered_connection_is_not_refused_any_more),
         T(test_a_connection_that_waited_in_vain_is_not_accepted_any_more),
         T(test_the_end_of_a_connection_that_nobody_was_told_of_is_not_told),
+        T(test_presence_is_told_in_an_order_of_its_own),
         T(test_an_end_is_told_only_of_who_is_not_there),
         T(test_a_socket_is_remembered_until_its_end_is_told),
         T(test_a_session_guard_holds_for_an_open_session),
