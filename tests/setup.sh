@@ -19,7 +19,7 @@ test | long)
     # apache2-bin is the program and its modules, without the service; the others have one.
     packages="$packages libcmocka-dev clang-format mandoc php-cgi php-cli php-sqlite3 python3 fonts-dejavu-core
         apache2-bin libapache2-mod-fcgid nginx-light caddy clang libclang-rt-dev debhelper lintian python3-socketio
-        python3-requests python3-websocket strace"
+        python3-requests python3-websocket strace logrotate"
     command -v chromium >/dev/null || packages="$packages chromium"
     ;;
 package) packages="$packages debhelper dpkg-dev libssl-dev lintian mandoc" ;;

@@ -1,5 +1,6 @@
 /*
- * siolite conf: what a web server or systemd must be told, for this installation.
+ * siolite conf: what a web server, systemd or logrotate must be told, for this
+ * installation.
  *
  * Here stand the values; the texts are store/ctl/conf/KIND.in, the only ones of the
  * project: documents and tests use what is printed.
@@ -375,7 +376,7 @@ static const struct ctl_option OPTIONS[] = {
 
 const struct ctl_command ctl_conf = {
     .name = "conf",
-    .words = "apache|apache-fcgid|caddy|htaccess|lighttpd|nginx|systemd",
+    .words = "apache|apache-fcgid|caddy|htaccess|lighttpd|logrotate|nginx|systemd",
     .n_words_min = 1,
     .n_words_max = 1,
     .help = "Prints what the web server or systemd needs, for this installation",

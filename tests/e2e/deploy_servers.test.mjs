@@ -222,6 +222,23 @@ describe('the other ways', { skip: needsOwn, concurrency: true }, () => {
     }
   });
 
+  it('the log of a program that the web server starts is where its page says, also after copytruncate', async () => {
+    const log = { lighttpd: 'lighttpd-breakage.log', fcgid: 'fcgid-error.log', cgi: 'fcgid-error.log', fcgidir: 'fcgid-error.log' };
+    await Promise.all(Object.entries(log).map(async ([site, name]) => {
+      const says = async () => {
+        const session = await Polling.connect(url(site));
+        const id = await at.value(`SELECT session_id FROM session JOIN socket USING (session_id) WHERE socket = '${session.sioId}'`);
+        await until(`${site} to log the session`, () => fs.readFileSync(at.at('log', name), 'utf8').includes(` session.open session=${id} `));
+        await session.post('1');
+      };
+      await says();
+      if (site !== 'lighttpd') return;
+      fs.truncateSync(at.at('log', name));
+      await says();
+      assert.ok(!fs.readFileSync(at.at('log', name), 'utf8').includes('\0'), 'it is appended to');
+    }));
+  });
+
   it('a sidecar with a certificate, beside the web server', async () => {
     const ca = fs.readFileSync(at.at('etc/tls.crt'));
     const socket = await connect(`https://localhost:${port.wsTls}`, 'websocket', { ca, extraHeaders: { origin: 'https://localhost' } });

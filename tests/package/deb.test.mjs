@@ -70,6 +70,34 @@ describe('the Debian packages', { skip: needsRoot }, () => {
       await machine.ok(`systemd-analyze security --offline=yes --threshold=30 --no-pager /lib/systemd/system/${name}`);
   });
 
+  it('log to files that are rotated, as docs/deploy/systemd.md says', async () => {
+    const page = fs.readFileSync(path.join(root, 'docs/deploy/systemd.md'), 'utf8');
+    const [, commands] = /```sh\n([^`]*siolite conf logrotate[^`]*)```/.exec(page);
+    const [, rule] = /^(# ---- \/etc\/logrotate[^]*?)```/m.exec(page);
+    // Of the package, before anybody has done anything.
+    assert.equal(await machine.ok('cat /etc/logrotate.d/siolite'), rule.slice(rule.indexOf('\n') + 1));
+    assert.match(await machine.ok('stat -c "%U %G %a" /var/log/siolite'), /^root adm 2750$/m);
+    await machine.ok(commands.replace(/^systemctl .*\n/gm, ''));
+    assert.equal(await machine.ok('systemd-analyze verify --man=no /lib/systemd/system/siolite-ws.service'), '');
+    const shown = await machine.ok('cat /etc/systemd/system/siolite-.service.d/log.conf');
+    const file = shown.match(/^StandardError=append:(.*)$/m)[1].replace('%N', 'siolite-ws');
+    const read = () => machine.ok(`cat ${file}`);
+    // systemd opens it as root, for appending, and the program gets it.
+    const [port] = await freePorts(1);
+    const program = machine.start(['sh', '-c', `umask 007; exec runuser -u siolite -- siolite-ws --config ${CONF} --set ws_listen=127.0.0.1:${port} 2>>${file}`]);
+    await until('the sidecar to say that it listens', async () => / ws start /.test(await read()));
+    assert.match(await machine.ok(`stat -c "%U %G %a" ${file}`), /^root adm 660$/m);
+    await machine.ok('logrotate --force /etc/logrotate.d/siolite');
+    assert.equal(await read(), '');
+    assert.match(await machine.ok(`cat ${file}.1`), / ws start /);
+    await machine.ok('pkill -HUP -x siolite-ws');
+    await until('a line in the new file', async () => /^\d.* ws signal /.test(await read()));
+    await machine.ok('pkill -TERM -x siolite-ws');
+    await until('the sidecar to end', () => program.exitCode !== null);
+    assert.match(await read(), / ws stop/);
+    await machine.ok('rm -r /etc/systemd/system/siolite-.service.d');
+  });
+
   it('compile an application', async () => {
     await machine.ok(`cd /tmp && gunzip -kf /usr/share/doc/siolite-dev/examples/*.gz 2>/dev/null;
       cp $(ls /usr/share/doc/siolite-dev/examples/counter.c) /tmp/ && cc -shared -fPIC -o /tmp/counter.so counter.c $(pkg-config --cflags siolite)`);
@@ -109,6 +137,6 @@ db.commit()"`, { user: 'siolite' });
     await machine.ok('dpkg -r siolite');
     await machine.ok(`test -f /var/lib/siolite/siolite.db && test -f ${CONF} && ! test -e /usr/bin/siolite-ws`);
     await machine.ok('dpkg -P siolite siolite-dev');
-    await machine.ok(`! test -e /var/lib/siolite && ! test -e /etc/siolite && ! test -e /usr/include/siolite`);
+    await machine.ok(`! test -e /var/lib/siolite && ! test -e /var/log/siolite && ! test -e /etc/siolite && ! test -e /etc/logrotate.d/siolite && ! test -e /usr/include/siolite`);
   });
 });
