@@ -5,9 +5,9 @@
  *   doctor_user.c   who works with the database: the web server, PHP, the programs, you
  *   doctor_place.c  folder, file and file system of the database, and who may write there
  *   doctor_host.c   versions, limits, inotify, processes, and where they listen
- *   doctor_url.c    through the web server: polling; doctor_upgrade.c: WebSocket; they
- * use doctor_http.c and doctor_ws.c doctor_fix.c    what to change, in the words of each
- * web server
+ *   doctor_url.c    through the web server: polling; doctor_cors.c: pages of other
+ *                   sites; doctor_upgrade.c: WebSocket; by doctor_http.c and doctor_ws.c
+ *   doctor_fix.c    what to change, in the words of each web server
  *
  * SPDX-License-Identifier: MIT
  */
@@ -46,6 +46,7 @@ enum doctor_topic {                     /* what a fix is about */
                     DOCTOR_FIX_BUFFER,  /* answers come late */
                     DOCTOR_FIX_ABORT,   /* an aborted poll is not noticed */
                     DOCTOR_FIX_CORS,    /* the web server adds CORS headers of its own */
+                    DOCTOR_FIX_OPTIONS, /* it answers preflights itself */
                     DOCTOR_N_FIXES,
 };
 

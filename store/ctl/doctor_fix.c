@@ -46,6 +46,9 @@ static const char *const FIXES[][DOCTOR_N_FIXES] = {
                                  "s at most; `hold` can make that shorter",
             [DOCTOR_FIX_CORS] = "remove Header set Access-Control-… from this site: "
                                 "cors_origin in siolite.conf does it",
+            [DOCTOR_FIX_OPTIONS] =
+                "no <LimitExcept>, no Require method and no RewriteRule … [R=204] "
+                "that takes OPTIONS on this path: siolite answers it",
         },
     [DOCTOR_CADDY] =
         {
@@ -70,6 +73,9 @@ static const char *const FIXES[][DOCTOR_N_FIXES] = {
                 "at most; `hold` can make that shorter",
             [DOCTOR_FIX_CORS] = "remove header Access-Control-… from this site: "
                                 "cors_origin in siolite.conf does it",
+            [DOCTOR_FIX_OPTIONS] =
+                "no `respond` and no matcher `method` that takes OPTIONS on this path: "
+                "siolite answers it",
         },
     [DOCTOR_LIGHTTPD] =
         {
@@ -100,6 +106,9 @@ static const char *const FIXES[][DOCTOR_N_FIXES] = {
             [DOCTOR_FIX_CORS] =
                 "remove Access-Control-… from setenv.add-response-header: "
                 "cors_origin in siolite.conf does it",
+            [DOCTOR_FIX_OPTIONS] =
+                "no $HTTP[\"request-method\"] == \"OPTIONS\" block, no url.access-deny "
+                "and no auth.require on this path: siolite answers OPTIONS",
         },
     [DOCTOR_NGINX] =
         {
@@ -126,6 +135,9 @@ static const char *const FIXES[][DOCTOR_N_FIXES] = {
             [DOCTOR_FIX_ABORT] = "fastcgi_ignore_client_abort off;",
             [DOCTOR_FIX_CORS] = "remove add_header Access-Control-…: cors_origin in "
                                 "siolite.conf does it",
+            [DOCTOR_FIX_OPTIONS] = "no `if ($request_method = OPTIONS) { return 204; }`, "
+                                   "no limit_except and "
+                                   "no auth_basic on this path: siolite answers OPTIONS",
         },
     [DOCTOR_OTHER] =
         {
@@ -158,6 +170,8 @@ static const char *const FIXES[][DOCTOR_N_FIXES] = {
                                  "make that shorter",
             [DOCTOR_FIX_CORS] = "one of both must set Access-Control-…: leave it to "
                                 "cors_origin in siolite.conf",
+            [DOCTOR_FIX_OPTIONS] =
+                "OPTIONS must be passed on like GET and POST: siolite answers it",
         },
 };
 

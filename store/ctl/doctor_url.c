@@ -20,16 +20,15 @@
 
 enum {
     WAKE_SLOW_MS = 1000, /* an answer that was due at once */
-    PARK_MS = 500,       /* until a poll is held for sure */
-    NOTICE_MS = 500,     /* until an aborted one is given up */
+    WAKE_TRIES = 3,
+    PARK_MS = 500,   /* until a poll is held for sure */
+    NOTICE_MS = 500, /* until an aborted one is given up */
     OVERLAP_MS = 700,
     FCGID_LIMIT = 131072, /* a usual limit, which is tried besides max_payload */
     BODY_MAX_BYTES = 1 << 20,
     SMALL_BYTES = 1024,
     TEXT_MAX = 80
 };
-
-static const char FOREIGN[] = "Origin: https://siolite-doctor.invalid";
 
 /* "check: what happened". */
 static void
@@ -183,42 +182,54 @@ check_handshake(struct doctor_url *u)
 
 /* ---- messages ---- */
 
-/* While a poll is held: does a POST get through, and its effect out again at once? */
-static void
-check_wake(struct doctor_url *u)
+/* While a poll is held, a message: how long its answer takes, -1: none comes. False: said
+ * that the message does not get through. */
+static bool
+try_wake(struct doctor_url *u, int64_t *ms)
 {
     char answer[64];
     struct buf question = {0};
     struct doctor_request *held = doctor_session_start(u, &u->main, STR_NONE);
     struct doctor_request *r;
-    const struct doctor_reply *reply;
-    int64_t ms;
+    bool is_through;
     doctor_http_wait(u->http, held, PARK_MS);
     doctor_make_question(&question, answer, sizeof answer, 0);
     r = doctor_session_start(u, &u->main, buf_str(&question));
-    if (!doctor_http_wait(u->http, r, DOCTOR_HTTP_MS) ||
-        !doctor_is_text(doctor_http_reply(r), "ok")) {
-        reply = doctor_http_reply(r);
-        say_reply(u, "url.message", DOCTOR_FIX_BUFFER,
-                  "a message does not get through while a poll is held", reply);
-        doctor_http_drop(u->http, held);
+    is_through = doctor_http_wait(u->http, r, DOCTOR_HTTP_MS) &&
+                 doctor_is_text(doctor_http_reply(r), "ok");
+    if (is_through) {
+        *ms = doctor_poll_for(u, held, answer);
     } else {
-        ms = doctor_poll_for(u, held, answer);
-        if (ms < 0)
-            doctor_say_topic(u->d, DOCTOR_FAIL, "url.message", DOCTOR_FIX_BUFFER,
-                             "the answer to a message does not come by the held poll");
-        else if (ms > WAKE_SLOW_MS)
-            doctor_say_topic(
-                u->d, DOCTOR_WARN, "url.message", DOCTOR_FIX_BUFFER,
-                "the answer to a message takes %lld ms: something on the way "
-                "keeps it",
-                (long long)ms);
-        else
-            doctor_say(u->d, DOCTOR_OK, "url.message", NULL,
-                       "a held poll brings an answer within %lld ms", (long long)ms);
+        say_reply(u, "url.message", DOCTOR_FIX_BUFFER,
+                  "a message does not get through while a poll is held",
+                  doctor_http_reply(r));
+        doctor_http_drop(u->http, held);
     }
     doctor_http_drop(u->http, r);
     buf_fini(&question);
+    return is_through;
+}
+
+/* Does a POST get through, and its effect out again at once? A machine that is busy is
+ * slow now and then, what keeps answers is so each time. */
+static void
+check_wake(struct doctor_url *u)
+{
+    int64_t ms = INT64_MAX;
+    for (int i = 0; i < WAKE_TRIES && ms > WAKE_SLOW_MS; i++)
+        if (!try_wake(u, &ms))
+            return;
+    if (ms < 0)
+        doctor_say_topic(u->d, DOCTOR_FAIL, "url.message", DOCTOR_FIX_BUFFER,
+                         "the answer to a message does not come by the held poll");
+    else if (ms > WAKE_SLOW_MS)
+        doctor_say_topic(u->d, DOCTOR_WARN, "url.message", DOCTOR_FIX_BUFFER,
+                         "the answer to a message takes %lld ms: something on the way "
+                         "keeps it",
+                         (long long)ms);
+    else
+        doctor_say(u->d, DOCTOR_OK, "url.message", NULL,
+                   "a held poll brings an answer within %lld ms", (long long)ms);
 }
 
 /* One body of that size; true: it passed. */
@@ -256,82 +267,6 @@ check_body(struct doctor_url *u)
         return;
     if (try_body(u, n_bytes))
         doctor_say(u->d, DOCTOR_OK, "url.body", NULL, "%zu bytes pass", n_bytes);
-}
-
-/* ---- origins ---- */
-
-static void
-say_foreign(struct doctor_url *u, const struct doctor_reply *r)
-{
-    size_t n;
-    struct str value = doctor_reply_header(r, "access-control-allow-origin", &n);
-    if (n)
-        doctor_say_topic(u->d, DOCTOR_WARN, "url.cors", DOCTOR_FIX_CORS,
-                         "a page of any origin is let in: Access-Control-Allow-Origin: "
-                         "%.*s, which is not from cors_origin",
-                         STR_ARG(value));
-    else if (r->status == 403)
-        doctor_say(u->d, DOCTOR_OK, "url.cors", NULL, "foreign origins are refused");
-    else
-        doctor_say(u->d, DOCTOR_NOTE, "url.cors",
-                   "foreign_origin = refuse, unless that is meant",
-                   "requests of foreign pages are answered (status %ld)", r->status);
-}
-
-/* The first origin that is listed; "" for none. */
-static void
-first_origin(const struct cfg *cfg, char *out, size_t size)
-{
-    struct str list = str_of(cfg->cors_origin);
-    struct str word = str_slice(list, 0, list.len ? strcspn(list.p, " ,") : 0);
-    snprintf(out, size, "%.*s",
-             STR_ARG(str_eqz(word, "*") ? STR("https://siolite-doctor.invalid") : word));
-}
-
-static void
-say_listed(struct doctor_url *u, const char *origin, const struct doctor_reply *r)
-{
-    size_t n;
-    struct str value = doctor_reply_header(r, "access-control-allow-origin", &n);
-    if (n > 1)
-        doctor_say_topic(
-            u->d, DOCTOR_FAIL, "url.cors", DOCTOR_FIX_CORS,
-            "Access-Control-Allow-Origin is there %zu times: browsers refuse "
-            "that",
-            n);
-    else if (n == 0)
-        doctor_say(
-            u->d, DOCTOR_FAIL, "url.cors",
-            "is cors_origin in the file that the programs read? Restart them after "
-            "a change",
-            "no Access-Control-Allow-Origin for %s (status %ld)", origin, r->status);
-    else if (!str_eqz(value, origin) && !str_eqz(value, "*"))
-        doctor_say_topic(u->d, DOCTOR_FAIL, "url.cors", DOCTOR_FIX_CORS,
-                         "Access-Control-Allow-Origin is %.*s for %s", STR_ARG(value),
-                         origin);
-    else
-        doctor_say(u->d, DOCTOR_OK, "url.cors", NULL, "pages of %s may connect", origin);
-}
-
-static void
-check_cors(struct doctor_url *u)
-{
-    char origin[300], line[320];
-    const char *headers[] = {line, ""};
-    struct doctor_request *r;
-    first_origin(&u->d->c->cfg, origin, sizeof origin);
-    if (origin[0])
-        snprintf(line, sizeof line, "Origin: %s", origin);
-    else
-        snprintf(line, sizeof line, "%s", FOREIGN);
-    r = doctor_http_start(u->http, "GET", "EIO=4&transport=polling", headers, STR_NONE);
-    if (doctor_http_wait(u->http, r, DOCTOR_HTTP_MS)) {
-        if (origin[0])
-            say_listed(u, origin, doctor_http_reply(r));
-        else
-            say_foreign(u, doctor_http_reply(r));
-    }
-    doctor_http_drop(u->http, r);
 }
 
 /* ---- a poll that is given up, and one that is held ---- */
@@ -441,7 +376,7 @@ doctor_check_url(struct doctor *d, struct doctor_http *http)
         } else {
             check_wake(&u);
             check_body(&u);
-            check_cors(&u);
+            doctor_check_cors(&u);
             check_abort(&u);
             check_long(&u);
         }

@@ -50,6 +50,9 @@ doctor_poll_for(struct doctor_url *u, struct doctor_request *first, const char *
 /* What a request without an answer, or with an unexpected one, was answered with. */
 void doctor_describe(struct buf *b, const struct doctor_reply *r);
 
+/* ---- doctor_cors.c ---- */
+void doctor_check_cors(struct doctor_url *u);
+
 /* ---- doctor_upgrade.c ---- */
 /* Upgrades the session, which is used up by that; in the long form also waits whether the
  * WebSocket lives until the ping, while `held` (may be NULL) goes on. */

@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { apache, Installation, isRoot, lighttpd, nginx, run } from './lib/deploy.mjs';
+import { apache, caddy, Installation, isRoot, lighttpd, nginx, run } from './lib/deploy.mjs';
 import { root } from './lib/npm.mjs';
 import { freePorts, needsOwn } from './lib/server.mjs';
 
@@ -177,6 +177,11 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
     cached: [[/gzip off;/, 'gzip off; add_header Age 7; fastcgi_hide_header Cache-Control;']],
     auth: [[/gzip off;/, 'gzip off; fastcgi_param HTTP_AUTHORIZATION "";']],
     cors: [[/gzip off;/, 'gzip off; add_header Access-Control-Allow-Origin *;']],
+    corsAll: [[/gzip off;/, 'gzip off; fastcgi_hide_header Access-Control-Allow-Origin; add_header Access-Control-Allow-Origin * always;']],
+    options: [[/gzip off;/, 'gzip off; if ($request_method = OPTIONS) { return 204; }']],
+    optionsOpen: [[/gzip off;/, 'gzip off; if ($request_method = OPTIONS) { add_header Access-Control-Allow-Origin *; return 204; }']],
+    optionsTwice: [[/gzip off;/, 'gzip off; set $more ""; if ($request_method = OPTIONS) { set $more $http_origin; } add_header Access-Control-Allow-Origin $more;']],
+    optionsDenied: [[/gzip off;/, 'gzip off; limit_except GET POST { deny all; }']],
     abort: [[/gzip off;/, 'gzip off; fastcgi_ignore_client_abort on;']],
     down: [[/fastcgi_pass [^;]*;/, 'fastcgi_pass 127.0.0.1:1;']],
     away: [[/location \^~ \/socket\.io\//, 'location ^~ /elsewhere/']],
@@ -198,7 +203,7 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
     at = new Installation({ ping_interval: '2s', ping_timeout: '5s', cors_origin: 'https://app.example.org' });
     other = new Installation({ ping_interval: '2s' });
     fs.copyFileSync('/etc/nginx/fastcgi_params', at.at('etc/fastcgi_params'));
-    const names = [...Object.keys(BROKEN), 'ws', 'wsElsewhere', 'usual', 'apache', 'lighttpd', 'alone'];
+    const names = [...Object.keys(BROKEN), 'ws', 'wsElsewhere', 'usual', 'apache', 'caddy', 'lighttpd', 'alone'];
     (await freePorts(names.length)).forEach((number, i) => (port[names[i]] = number));
     // Two programs of different configurations; the first with few descriptors.
     const few = async (o) => {
@@ -217,10 +222,18 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
       fs.writeFileSync(file, text.replace(what, by));
       return file;
     };
+    // And OPTIONS is kept by each.
+    const more = (file, before, after = '') => {
+      fs.writeFileSync(file, `${before}\n${fs.readFileSync(file, 'utf8')}\n${after}\n`);
+      return file;
+    };
     await Promise.all([
       nginx(at, 'nginx', Object.keys(BROKEN).map((name) => ({ port: port[name], file: broken(name, printed) }))),
-      apache(at, 'apache', [{ port: port.apache, file: strip(at.print('apache', args), /CGIPassAuth On/, '') }], ['proxy', 'proxy_fcgi', 'proxy_http', 'proxy_wstunnel']),
-      lighttpd(at, 'lighttpd', [{ port: port.lighttpd, file: strip(at.print('lighttpd', args), /proxy\.header = .*/, '') }]),
+      apache(at, 'apache', [{ port: port.apache, file: more(strip(at.print('apache', args), /CGIPassAuth On/, ''), '',
+        '<Location "/socket.io/">\n<LimitExcept GET POST>\nRequire all denied\n</LimitExcept>\n</Location>') }], ['proxy', 'proxy_fcgi', 'proxy_http', 'proxy_wstunnel']),
+      lighttpd(at, 'lighttpd', [{ port: port.lighttpd, file: more(strip(at.print('lighttpd', args), /proxy\.header = .*/, ''),
+        'server.modules += ( "mod_access" )', '$HTTP["request-method"] == "OPTIONS" { url.access-deny = ( "" ) }') }]),
+      caddy(at, 'caddy', [{ port: port.caddy, file: more(at.print('caddy', args), '@options method OPTIONS\nhandle @options {\n respond 204\n}') }]),
       lighttpd(other, 'alone', [{ port: port.alone, file: other.print('lighttpd', ['--fcgi', other.at('run/fcgi.sock')]) }]),
     ]);
   });
@@ -233,7 +246,7 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
     const found = await doctor(at, [url('good'), '--set', `ws_listen=127.0.0.1:${port.ws}`, '--set', `fcgi_listen=${at.at('run/fcgi.sock')}`, '--user', me]);
     assert.deepEqual([found.code, found.wrong], [0, []], JSON.stringify(found.all));
     for (const check of ['host.running', 'host.sidecar', 'host.socket', 'url.server', 'url.handshake', 'url.compression', 'url.database', 'url.authorization',
-      'url.message', 'url.body', 'url.cors', 'url.abort', 'url.upgrade', 'url.idle', 'url.hold']) {
+      'url.message', 'url.body', 'url.cors', 'url.preflight', 'url.abort', 'url.upgrade', 'url.idle', 'url.hold']) {
       expect(found, check, 'ok', /./);
     }
     expect(found, 'url.hold', 'ok', /a poll is held for [12]\.\d s, until the ping/);
@@ -292,6 +305,30 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
   });
   it('CORS headers twice', async () => {
     expect(await look('cors', ['--quick']), 'url.cors', 'fail', /is there 2 times/, /remove add_header Access-Control/);
+  });
+  it('CORS headers of the web server let everybody in', async () => {
+    expect(await look('corsAll', ['--quick']), 'url.cors', 'warn', /any origin is let in \(GET\): Access-Control-Allow-Origin: \*, which is not from cors_origin/, /remove add_header Access-Control/);
+  });
+  it('preflights that the web server answers, or does not pass on', async () => {
+    const kept = (status) => new RegExp(`keeps preflights \\(OPTIONS, status ${status}\\) for itself: pages of https://app\\.example\\.org can't send headers such as authorization`);
+    for (const [site, status, fix] of [['options', 204, /if \(\$request_method = OPTIONS\)/], ['optionsDenied', 403, /limit_except/], ['apache', 403, /no <LimitExcept>/],
+      ['lighttpd', 403, /no url\.access-deny/], ['caddy', 204, /no `respond`/]]) {
+      const found = await look(site, ['--quick']);
+      expect(found, 'url.preflight', 'fail', kept(status), fix);
+      expect(found, 'url.cors', 'ok', /pages of https:\/\/app\.example\.org may connect/);
+    }
+  });
+  it('preflights with headers of the web server', async () => {
+    const open = await look('optionsOpen', ['--quick']);
+    expect(open, 'url.preflight', 'fail', /Access-Control-Allow-Headers is there 0 times \(\) for a preflight that asks for authorization/, /remove add_header Access-Control/);
+    expect(open, 'url.cors', 'warn', /any origin is let in \(OPTIONS\)/);
+    expect(await look('optionsTwice', ['--quick']), 'url.preflight', 'fail', /Access-Control-Allow-Origin is there 2 times/, /remove add_header Access-Control/);
+  });
+  it('CORS as the programs have it, and another siolite.conf', async () => {
+    const one = (settings) => look('good', ['--quick'], { conf: at.configure('other.conf', settings) });
+    expect(await one({ cors_origin: 'https://new.example.org' }), 'url.cors', 'fail', /no Access-Control-Allow-Origin for https:\/\/new\.example\.org/, /is cors_origin in the file/);
+    expect(await one({ cors_credentials: 'on' }), 'url.cors', 'fail', /cors_credentials is on, but .* Access-Control-Allow-Credentials 0 times/);
+    expect(await one({ cors_origin: '' }), 'url.cors', 'ok', /foreign origins are refused/);
   });
   it('a proxy that does not tell of aborts', async () => {
     expect(await look('abort', ['--quick']), 'url.abort', 'note', /nginx does not tell that a browser has left/, /fastcgi_ignore_client_abort off;/);
