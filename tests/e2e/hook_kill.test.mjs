@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -61,17 +62,20 @@ test('a worker that is killed while it posts: told twice, done once', { skip }, 
 
 test('a worker that is killed when it has the answer: done once', { skip }, async () => {
   const socket = await connect(server.url, 'websocket');
+  let dead;
   rules.two = (event, n) => {
     // As soon as the answer is on its way.
-    if (n === 1) setImmediate(() => server.hooks.forEach((worker) => worker.isRunning && worker.signal('SIGKILL')));
+    if (n === 1)
+      dead = new Promise((resolve) => setImmediate(resolve)).then(() => Promise.all(server.hooks.map((worker) => worker.kill())));
     return [{ emit: { event: 'two done', args: [event.args[0]] } }];
   };
   for (let i = 0; i < 6; i++) {
     socket.emit('two', i);
-    await until(`event ${i} to be done`, async () => {
-      for (const worker of server.hooks) if (!worker.isRunning) await worker.start();
-      return got(socket, 'two done').length === i + 1;
-    }, 9000);
+    await until(`event ${i} to be told`, () => dead, 9000);
+    await dead;
+    dead = undefined;
+    for (const worker of server.hooks) await worker.start();
+    await until(`event ${i} to be done`, () => got(socket, 'two done').length === i + 1, 9000);
   }
   assert.equal(await server.value('SELECT count(*) FROM hook'), 0);
 });
@@ -141,6 +145,76 @@ test('users who come and go are told in turn, whatever is killed', { skip }, asy
     { ...common, is_online: false },
   ]);
   delete rules.connect;
+});
+
+// Clients that send again (docs/users.md, 6). What was done is counted in the outbox: who adds to it twice is seen.
+
+const order = async (entry, mode, { nLost = 0, isHeld = false, ...more } = {}) => {
+  const socket = await connect(entry, mode, { retries: 50, ackTimeout: 250, auth: { clientId: randomUUID() }, ...more });
+  const item = { retryKey: randomUUID(), user: randomUUID(), isHeld };
+  const sent = [];
+  const { onack } = socket;
+  socket.onack = (packet) => nLost-- > 0 || onack.call(socket, packet); // the first ones are lost
+  socket.onAnyOutgoing((...args) => sent.push(args));
+  const answer = new Promise((resolve, reject) =>
+    socket.emit('order', item, (error, ...args) => (error ? reject(error) : resolve(args))));
+  const told = () => hook.calls.filter(({ event }) => event.args?.[0]?.retryKey === item.retryKey).length;
+  const done = () => server.value(`SELECT count(*) FROM outbox WHERE user = '${item.user}'`);
+  // The number by which the client waits for the try that the server has seen last.
+  const last = () => server.value(`SELECT ack_id FROM t_retry WHERE key = '"${item.retryKey}"'`);
+  return { socket, item, sent, answer, told, done, last };
+};
+const ordered = ({ args: [item] }, n) => [
+  { outbox: { user: item.user, event: 'ordered' } },
+  { ack: { args: ['number', n] } },
+];
+
+for (const mode of ['polling', 'websocket']) {
+  // SIO-RETRY, SIO-RETRY-ACK
+  test(`${mode}: what is sent again after it was answered is not told again`, { skip }, async () => {
+    rules.order = ordered;
+    const one = await order(server.url, mode, { nLost: 2 });
+    assert.deepEqual(await within(9000, 'the ack', one.answer), ['number', 1]);
+    assert.ok(one.sent.length >= 3, `sent ${one.sent.length} times`);
+    assert.deepEqual([one.told(), await one.done()], [1, 1]);
+  });
+
+  // SIO-RETRY, SIO-RETRY-ACK
+  test(`${mode}: what is sent again while it is told is told once, and the last try is answered`, { skip }, async () => {
+    let answer;
+    rules.order = (event, n) => new Promise((resolve) => (answer = () => resolve(ordered(event, n))));
+    const one = await order(server.url, mode);
+    await until('it to be told', () => answer);
+    const first = await one.last();
+    await until('two tries more', async () => (await one.last()) >= first + 2);
+    answer();
+    assert.deepEqual(await within(9000, 'the ack', one.answer), ['number', 1]);
+    assert.deepEqual([one.told(), await one.done()], [1, 1]);
+  });
+}
+
+// SIO-RETRY, SIO-RETRY-ACK
+test('what is sent again after kill -9 of the fronts is told once, answered before or after', { skip }, async () => {
+  const fronts = [...server.fcgi, ...server.ws];
+  const back = { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 100, ackTimeout: 1000 };
+  const answers = [];
+  rules.order = (event, n) => (event.args[0].isHeld
+    ? new Promise((resolve) => answers.push(() => resolve(ordered(event, n)))) : ordered(event, n));
+  const answered = await Promise.all(['polling', 'websocket'].map((mode) => order(server.url, mode, { ...back, nLost: 1 })));
+  for (const one of answered) await until('it to be done', async () => (await one.done()) === 1);
+  const held = await Promise.all(['polling', 'websocket'].map((mode) => order(server.url, mode, { ...back, isHeld: true })));
+  await until('both to be told', () => answers.length === 2);
+  const ids = [...answered, ...held].map(({ socket }) => socket.id);
+  await Promise.all(fronts.map((front) => front.kill()));
+  await Promise.all(fronts.map((front) => front.start()));
+  for (const [i, one] of [...answered, ...held].entries())
+    await until('the client to be back', () => one.socket.connected && one.socket.id !== ids[i], 9000);
+  for (const one of [...answered, ...held]) await until('it to be sent again', () => one.sent.length >= 2);
+  answers.forEach((answer) => answer());
+  for (const one of [...answered, ...held]) {
+    assert.deepEqual(await within(9000, 'the ack', one.answer), ['number', 1]);
+    assert.deepEqual([one.told(), await one.done()], [1, 1]);
+  }
 });
 
 test('SIGTERM lets the POST under way come to its end', { skip }, async () => {
