@@ -4,7 +4,8 @@
  *
  * 1. Of each socket's rows that wait, the first is the head; only a head has a due_ms (a
  * UNIQUE index says so). What ends a head makes the next one due in the same commit.
- * 2. A row is posted by who claimed it, in the generation of that claim. The unit that
+ * 2. A row is posted by who claimed it, in the generation of that claim; another process
+ * may take it when that one is dead, or its lease is over. The unit that
  * applies an answer deletes the row first (guard), so the answer takes effect once;
  * whoever was taken over, or came too late, changes nothing.
  * 3. The queue is bounded in rows, bytes, and rows a socket; beyond, connections are
@@ -33,7 +34,7 @@ struct put_step {
 
 struct hook_step {
     struct store_step head;
-    int64_t hook_id, gen, due_ms, session_id;
+    int64_t hook_id, gen, due_ms, lease_len_ms, session_id;
     struct str event_id, vain_id, vain_body, error;
     bool is_told;
 };
@@ -270,13 +271,15 @@ run_claim(struct store_write *w, struct store_unit *u, struct store_step *step)
     sqlite3_bind_int64(q, STORE_PARAM_hook_claim_hook_id, s->hook_id);
     sqlite3_bind_int64(q, STORE_PARAM_hook_claim_gen, s->gen);
     sqlite3_bind_int64(q, STORE_PARAM_hook_claim_process_id, w->process_id);
+    sqlite3_bind_int64(q, STORE_PARAM_hook_claim_lease_ms, w->now_ms + s->lease_len_ms);
     return store_step_change(w, q);
 }
 
 void
-store_unit_hook_claim(struct store_unit *u, int64_t hook_id, int64_t gen)
+store_unit_hook_claim(struct store_unit *u, int64_t hook_id, int64_t gen,
+                      int64_t lease_len_ms)
 {
-    (void)add_step(u, run_claim, hook_id, gen);
+    add_step(u, run_claim, hook_id, gen)->lease_len_ms = lease_len_ms;
 }
 
 /* Invariant 1. */

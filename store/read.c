@@ -556,6 +556,7 @@ hook_of(sqlite3_stmt *q)
         .ack_id = sqlite3_column_int64(q, 10),
         .made_ms = sqlite3_column_int64(q, 11),
         .n_tries = sqlite3_column_int64(q, 12),
+        .late_owner_id = sqlite3_column_int64(q, 13),
     };
 }
 
@@ -589,8 +590,11 @@ store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms)
         return rc;
     q = conn_stmt(c, STORE_STMT_read_hook_next);
     sqlite3_bind_int64(q, STORE_PARAM_read_hook_next_now_ms, now_ms);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hook_next_process_id, store_process_id(st));
     rc = conn_step(q);
-    *due_ms = rc == RC_OK ? sqlite3_column_int64(q, 0) : INT64_MAX;
+    if (rc == RC_OK)
+        *due_ms = sqlite3_column_type(q, 0) != SQLITE_NULL ? sqlite3_column_int64(q, 0)
+                                                           : INT64_MAX;
     return end_rows(q, rc == RC_OK ? RC_NOTFOUND : rc);
 }
 

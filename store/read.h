@@ -122,8 +122,8 @@ store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *ou
  * milliseconds where there are 100,000 sockets. */
 MUST_CHECK enum rc store_read_metrics(struct store *st, struct buf *out);
 
-/* What the web hook is to be told now: what nobody alive has taken but this process; at
- * most n. */
+/* What the web hook is to be told now: what nobody alive has taken but this process, and
+ * what others have kept for too long; at most n. */
 struct store_hook {
     int64_t hook_id, gen;
     enum store_hook_kind kind;
@@ -132,11 +132,13 @@ struct store_hook {
     struct str body, attachments;
     bool has_ack_id;
     int64_t ack_id, made_ms, n_tries;
+    int64_t late_owner_id; /* the process that has kept it too long; 0: none */
 };
 typedef void store_hook_fn(void *arg, const struct store_hook *h);
 MUST_CHECK enum rc store_read_hooks_due(struct store *st, int64_t now_ms, size_t n,
                                         store_hook_fn *fn, void *arg);
-/* When the next one after now_ms is due; INT64_MAX if none. */
+/* When the next one after now_ms is due, or another process may keep one no longer;
+ * INT64_MAX if none. */
 MUST_CHECK enum rc
 store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms);
 

@@ -339,8 +339,9 @@ void
 store_unit_hook_hold(struct store_unit *u, const struct store_hook_new *h, int64_t due_ms,
                      struct str job_args, struct store_packet *refusal);
 /* Guards. Takes a row that is due, as read with this generation, which then grows by one;
- * a try is counted. */
-void store_unit_hook_claim(struct store_unit *u, int64_t hook_id, int64_t gen);
+ * a try is counted. After lease_len_ms others may take it, though this process lives. */
+void store_unit_hook_claim(struct store_unit *u, int64_t hook_id, int64_t gen,
+                           int64_t lease_len_ms);
 /* It is still ours in this generation; it is deleted, and the next one of its socket is
  * due. */
 void store_unit_guard_hook(struct store_unit *u, int64_t hook_id, int64_t gen);

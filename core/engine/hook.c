@@ -7,7 +7,10 @@
  * always under one id, but takes effect once.
  * 2. What the JSON says of a socket (user, data, rooms) is read after the claim: the
  * effects of all earlier events of that socket are in it.
- * 3. At most hook_concurrency calls at a time. Their sockets differ, because only the
+ * 3. Who has not come to the end of a call after hook_timeout and LEASE_MARGIN_MS loses
+ * it to the others: a process that hangs is not dead. The generation has changed when it
+ * goes on, so what it does then is dropped.
+ * 4. At most hook_concurrency calls at a time. Their sockets differ, because only the
  * first row of a socket is ever due.
  *
  * Loop thread.
@@ -22,6 +25,8 @@
 #include "core/base/log.h"
 
 #define STORE_RETRY_MS 1000
+#define LEASE_MARGIN_MS                                                                  \
+    2000 /* for claim and answer; hook_connect_wait leaves room for another process */
 
 /* ---- calls ---- */
 
@@ -125,6 +130,9 @@ on_claimed(void *arg, const struct store_result *r)
     struct hook_call *c = arg;
     struct hook *h = c->h;
     if (r->rc == RC_OK) {
+        if (c->row.late_owner_id != 0)
+            log_warn("hook", "event.taken", LOG_Z("event", c->row.event_id.p),
+                     LOG_I("from_process", c->row.late_owner_id));
         post(c);
         return;
     }
@@ -155,7 +163,8 @@ on_due(void *arg, const struct store_hook *row)
         return;
     struct hook_call *c = call_create(h, row);
     struct store_unit *u = store_unit_create();
-    store_unit_hook_claim(u, row->hook_id, row->gen);
+    store_unit_hook_claim(u, row->hook_id, row->gen,
+                          h->e->cfg->hook_timeout_ms + LEASE_MARGIN_MS);
     engine_submit(h->e, u, on_claimed, c);
 }
 

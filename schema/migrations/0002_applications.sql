@@ -61,12 +61,15 @@ CREATE TABLE t_hook (
     is_parked      INTEGER NOT NULL DEFAULT 0 CHECK (is_parked IN (0, 1)), -- given up; kept to be looked at
     error          TEXT,                        -- of the last try
     owner_id       INTEGER,                     -- process that posts it; no foreign key: may be dead
+    lease_ms       INTEGER CHECK ((lease_ms IS NULL) = (owner_id IS NULL)), -- and until when nobody else may take it while that lives
     gen            INTEGER NOT NULL DEFAULT 0   -- grows with every claim; only the last claimer's result commits
 ) STRICT;
 -- hook_put, hook_next: one head a socket
 CREATE UNIQUE INDEX i_hook_head ON t_hook (sio_id) WHERE due_ms IS NOT NULL;
 -- read_hooks_due, read_hook_next
 CREATE INDEX i_hook_due ON t_hook (due_ms) WHERE due_ms IS NOT NULL;
+-- read_hook_next: what is being posted
+CREATE INDEX i_hook_lease ON t_hook (lease_ms) WHERE lease_ms IS NOT NULL;
 -- hook_next, hook_socket_full: what waits of a socket
 CREATE INDEX i_hook_waiting ON t_hook (sio_id, hook_id) WHERE is_parked = 0;
 -- hook_session_nsp, hook_session_full: connections that wait

@@ -40,13 +40,14 @@ VALUES (:event_id, :kind, :sio_id, :socket_id, :session_id, :job_id, :nsp, :body
 SELECT 1 FROM t_socket WHERE sio_id = :sio_id AND state = 0;
 
 -- name: hook_claim
--- in: hook_id gen process_id; no columns; zero rows changed: somebody was first
-UPDATE t_hook SET owner_id = :process_id, gen = gen + 1, n_tries = n_tries + 1
+-- in: hook_id gen process_id lease_ms; no columns; zero rows changed: somebody was first. Who had it before may have told of it.
+UPDATE t_hook SET is_told = max(is_told, owner_id IS NOT NULL), owner_id = :process_id, lease_ms = :lease_ms, gen = gen + 1,
+    n_tries = n_tries + 1
 WHERE hook_id = :hook_id AND gen = :gen AND due_ms IS NOT NULL;
 
 -- name: hook_retry
 -- in: hook_id gen process_id due_ms is_told error; no columns; zero rows changed: somebody else's by now
-UPDATE t_hook SET owner_id = NULL, due_ms = :due_ms, is_told = max(is_told, :is_told), error = :error
+UPDATE t_hook SET owner_id = NULL, lease_ms = NULL, due_ms = :due_ms, is_told = max(is_told, :is_told), error = :error
 WHERE hook_id = :hook_id AND gen = :gen AND owner_id = :process_id AND is_parked = 0;
 
 -- name: hook_done
@@ -56,14 +57,14 @@ RETURNING sio_id, job_id;
 
 -- name: hook_park
 -- in: hook_id gen process_id error; out: sio_id job_id; zero rows: somebody else's by now
-UPDATE t_hook SET is_parked = 1, due_ms = NULL, owner_id = NULL, session_id = NULL, gen = gen + 1, error = :error
+UPDATE t_hook SET is_parked = 1, due_ms = NULL, owner_id = NULL, lease_ms = NULL, session_id = NULL, gen = gen + 1, error = :error
 WHERE hook_id = :hook_id AND gen = :gen AND owner_id = :process_id AND is_parked = 0
 RETURNING sio_id, job_id;
 
 -- name: hook_expire
 -- in: event_id error; out: sio_id nsp, may the receiver know of it?; zero rows: it is over
 UPDATE t_hook SET is_parked = 1, due_ms = NULL, is_told = max(is_told, owner_id IS NOT NULL), owner_id = NULL,
-    session_id = NULL, gen = gen + 1, error = coalesce(error, :error)
+    lease_ms = NULL, session_id = NULL, gen = gen + 1, error = coalesce(error, :error)
 WHERE event_id = :event_id AND is_parked = 0
 RETURNING sio_id, nsp, is_told;
 
@@ -83,13 +84,19 @@ DELETE FROM t_hook WHERE hook_id IN (
     WHERE n > :n_max OR n_bytes > :bytes_max);
 
 -- name: read_hooks_due
--- in: now_ms process_id n; out: hook_id gen kind event_id sio_id nsp socket_id session_id body attachments ack_id made_ms n_tries;
--- at most n rows. Of nobody, of the dead, or our own: the caller knows what it is at.
-SELECT hook_id, gen, kind, event_id, sio_id, nsp, socket_id, session_id, body, attachments, ack_id, made_ms, n_tries
-FROM t_hook h WHERE due_ms <= :now_ms AND (owner_id IS NULL OR owner_id = :process_id
+-- in: now_ms process_id n; out: hook_id gen kind event_id sio_id nsp socket_id session_id body attachments ack_id made_ms n_tries,
+-- whose it is though its time is over; at most n rows. Of nobody, of the dead, of who is too late, or our own: the caller knows
+-- what it is at.
+SELECT hook_id, gen, kind, event_id, sio_id, nsp, socket_id, session_id, body, attachments, ack_id, made_ms, n_tries,
+    CASE WHEN owner_id <> :process_id AND lease_ms <= :now_ms THEN owner_id END
+FROM t_hook h WHERE due_ms <= :now_ms AND (owner_id IS NULL OR owner_id = :process_id OR lease_ms <= :now_ms
     OR NOT EXISTS (SELECT 1 FROM t_process p WHERE p.process_id = h.owner_id AND p.is_dead = 0))
 ORDER BY due_ms LIMIT :n;
 
 -- name: read_hook_next
--- in: now_ms; out: when the next one is due; zero rows: none
-SELECT due_ms FROM t_hook WHERE due_ms > :now_ms ORDER BY due_ms LIMIT 1;
+-- scan: two rows
+-- in: now_ms process_id; out: when the next one is due, or may be taken from another process; NULL: none; one row
+SELECT min(at_ms) FROM (
+    SELECT * FROM (SELECT due_ms AS at_ms FROM t_hook WHERE due_ms > :now_ms ORDER BY due_ms LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT lease_ms FROM t_hook WHERE lease_ms > :now_ms AND owner_id <> :process_id ORDER BY lease_ms LIMIT 1));

@@ -88,7 +88,7 @@ UPDATE t_dedup SET made_ms = made_ms + :delta;
 -- name: shift_hook
 -- scan: once after a boot
 -- in: delta; zero rows
-UPDATE t_hook SET made_ms = made_ms + :delta, due_ms = due_ms + :delta;
+UPDATE t_hook SET made_ms = made_ms + :delta, due_ms = due_ms + :delta, lease_ms = lease_ms + :delta;
 
 -- name: shift_meta
 -- scan: t_meta has one row

@@ -17,7 +17,7 @@ CREATE VIEW hook AS
                 WHEN 3 THEN (SELECT a.name FROM t_ask a WHERE a.seq = h.ack_id)
                 WHEN 4 THEN h.body ->> '$.user' END AS event,
            CASE WHEN h.is_parked THEN 'parked'  -- given up
-                WHEN h.owner_id IS NOT NULL THEN 'posting' -- under way, or its process died a moment ago
+                WHEN h.owner_id IS NOT NULL THEN 'posting' -- under way; or its process died a moment ago, or hangs
                 WHEN h.due_ms IS NULL THEN 'behind' -- waits for the one before it of its socket
                 ELSE 'waiting' END AS state,    -- is due at next_s
            h.n_tries,                           -- so far

@@ -8,6 +8,7 @@
 
 #define HEADS "SELECT group_concat(event_id) FROM t_hook WHERE due_ms IS NOT NULL"
 #define ALL "SELECT group_concat(event_id) FROM t_hook"
+#define LEASE_MS 3000
 #define GONE STR("{\"reason\":\"refused\",\"rooms\":[]}")
 
 struct two {
@@ -105,7 +106,7 @@ static enum rc
 claim(struct two *t, struct fx_process *p, const char *event_id)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_hook_claim(u, id_of(t, event_id), gen_of(t, event_id));
+    store_unit_hook_claim(u, id_of(t, event_id), gen_of(t, event_id), LEASE_MS);
     return fx_run(p, u).rc;
 }
 
@@ -175,14 +176,62 @@ test_an_answer_counts_for_the_last_claim_only(void **state)
     FX_ASSERT_INT(&t->a, "SELECT count(*) FROM t_packet WHERE kind = 2", 1);
 }
 
+/* The first event that `p` would take then, and from whom. */
+static void
+assert_due(struct fx_process *p, int64_t now_ms, const char *event_id, int64_t late_id)
+{
+    sqlite3_stmt *q = conn_stmt(&p->conn, STORE_STMT_read_hooks_due);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_now_ms, now_ms);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_process_id, p->w.process_id);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_n, 1);
+    enum rc rc = conn_step(q);
+    assert_int_equal(rc, event_id ? RC_OK : RC_NOTFOUND);
+    if (event_id != NULL) {
+        assert_true(str_eqz(conn_column(q, 3), event_id));
+        assert_int_equal(sqlite3_column_int64(q, 13), late_id);
+    }
+    sqlite3_reset(q);
+}
+
+static void
+assert_next(struct fx_process *p, int64_t now_ms, int64_t at_ms)
+{
+    sqlite3_stmt *q = conn_stmt(&p->conn, STORE_STMT_read_hook_next);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hook_next_now_ms, now_ms);
+    sqlite3_bind_int64(q, STORE_PARAM_read_hook_next_process_id, p->w.process_id);
+    assert_int_equal(conn_step(q), RC_OK);
+    assert_int_equal(sqlite3_column_int64(q, 0), at_ms); /* NULL: 0 */
+    sqlite3_reset(q);
+}
+
+static void
+test_who_keeps_an_event_too_long_loses_it(void **state)
+{
+    struct two *t = *state;
+    int64_t end_ms = FX_NOW_MS + LEASE_MS;
+    put(t, "a1", 0);
+    assert_int_equal(claim(t, &t->a, "a1"), RC_OK);
+    assert_due(&t->b, end_ms - 1, NULL, 0);
+    assert_due(&t->a, end_ms - 1, "a1", 0); /* its own */
+    assert_next(&t->b, end_ms - 1, end_ms);
+    assert_next(&t->a, end_ms - 1, 0);
+    assert_due(&t->b, end_ms, "a1", t->a.w.process_id);
+    assert_next(&t->b, end_ms, 0);
+    assert_int_equal(claim(t, &t->b, "a1"), RC_OK);
+    FX_ASSERT_INT(&t->a, "SELECT is_told FROM t_hook", 1);
+    assert_int_equal(done(t, &t->a, "a1", 1), RC_CONFLICT);
+    assert_int_equal(retry(t, &t->b, "a1", false), RC_OK);
+    FX_ASSERT_INT(&t->a, "SELECT is_told FROM t_hook WHERE lease_ms IS NULL", 1);
+}
+
 static void
 test_of_two_claims_of_one_generation_one_wins(void **state)
 {
     struct two *t = *state;
     put(t, "a1", 0);
     struct store_unit *first = store_unit_create(), *second = store_unit_create();
-    store_unit_hook_claim(first, id_of(t, "a1"), 0);
-    store_unit_hook_claim(second, id_of(t, "a1"), 0);
+    store_unit_hook_claim(first, id_of(t, "a1"), 0, LEASE_MS);
+    store_unit_hook_claim(second, id_of(t, "a1"), 0, LEASE_MS);
     assert_int_equal(fx_run(&t->a, first).rc, RC_OK);
     assert_int_equal(fx_run(&t->b, second).rc, RC_CONFLICT);
 }
@@ -423,6 +472,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(test_only_the_first_of_a_socket_is_due),
         T(test_an_answer_counts_for_the_last_claim_only),
+        T(test_who_keeps_an_event_too_long_loses_it),
         T(test_of_two_claims_of_one_generation_one_wins),
         T(test_a_failed_try_stays_before_the_next_event),
         T(test_one_that_is_given_up_lets_the_next_pass_and_can_be_tried_again),
