@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "store/place.h"
 
 static const char *
 front_name(enum store_front f)
@@ -61,7 +62,7 @@ open_side_file(const char *database, const char *suffix, const struct stat *db,
         fd = open(name.p, O_RDWR | O_CLOEXEC);
     }
     if (fd < 0)
-        buf_append_f(err, "%s: %s", name.p, strerror(errno));
+        store_place_say(err, name.p, errno);
     buf_fini(&name);
     return fd;
 }
@@ -84,7 +85,7 @@ store_live_open(struct store_live *l, const char *database, struct buf *err)
     struct stat db;
     *l = (struct store_live){-1, -1, -1, 0};
     if (stat(database, &db) != 0) {
-        buf_append_f(err, "%s: %s", database, strerror(errno));
+        store_place_say(err, database, errno);
         return RC_IO;
     }
     if ((l->live_fd = open_side_file(database, "live", &db, err)) < 0 ||

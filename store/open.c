@@ -25,6 +25,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "store/place.h"
 #include "store_schema.h"
 
 /* In a folder that is shared with a group the file must be, too, whatever the umask. */
@@ -38,6 +39,22 @@ is_shared_folder(const char *database)
     return is_shared;
 }
 
+/* SQLite's own files: what it says of one that can't be written names none. */
+static enum rc
+check_beside(const char *database, const char *suffix, struct buf *err)
+{
+    struct buf name = {0};
+    enum rc rc = RC_OK;
+    buf_append_f(&name, "%s%s", database, suffix);
+    buf_append_c(&name, 0);
+    if (access(name.p, F_OK) == 0 && access(name.p, R_OK | W_OK) != 0) {
+        store_place_say(err, name.p, errno);
+        rc = RC_IO;
+    }
+    buf_fini(&name);
+    return rc;
+}
+
 enum rc
 store_open_file(const char *database, struct buf *err)
 {
@@ -49,8 +66,10 @@ store_open_file(const char *database, struct buf *err)
         return RC_OK;
     }
     if (errno == EEXIST && access(database, R_OK | W_OK) == 0)
-        return RC_OK;
-    buf_append_f(err, "%s: %s", database, strerror(errno));
+        return check_beside(database, "-wal", err) == RC_OK
+                   ? check_beside(database, "-shm", err)
+                   : RC_IO;
+    store_place_say(err, database, errno);
     return RC_IO;
 }
 

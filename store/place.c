@@ -97,6 +97,19 @@ store_place_check(const char *database, struct buf *err)
     return RC_INVALID;
 }
 
+void
+store_place_say(struct buf *err, const char *file, int error)
+{
+    buf_append_f(err, "%s: %s", file, strerror(error));
+    if (error == EACCES || error == EPERM)
+        buf_append_f(err,
+                     ": user %u can't write it; allowed: a database, files beside it and "
+                     "a folder that all who use it may write (siolite doctor)",
+                     (unsigned)geteuid());
+    else if (error == EROFS)
+        buf_append_z(err, "; allowed: one that is mounted for writing, also to read");
+}
+
 static int64_t
 number_at(const unsigned char *head, size_t at)
 {

@@ -22,6 +22,10 @@ enum store_place store_place_find(const char *database, const char **name);
 /* RC_INVALID: on a network file system. `err`: one line. */
 MUST_CHECK enum rc store_place_check(const char *database, struct buf *err);
 
+/* Why `file`, the database or one beside it, can't be opened for writing: one line, of an
+ * errno. */
+void store_place_say(struct buf *err, const char *file, int error);
+
 struct store_peek {
     int64_t application_id, version;  /* as the file says; the WAL may say more */
     bool is_ours, is_newer, is_older; /* of ours: than this program's schema */

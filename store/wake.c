@@ -38,6 +38,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "store/place.h"
 
 /* The WAL-index header (SQLite's walformat.html): 48 bytes, twice, then the checkpoint
  * info and the lock bytes. */
@@ -134,7 +135,7 @@ map_shm(struct store_wake *w, const char *shm, struct buf *err)
             return RC_OK;
         }
     }
-    buf_append_f(err, "%s: %s", shm, strerror(errno));
+    store_place_say(err, shm, errno);
     return RC_IO;
 }
 

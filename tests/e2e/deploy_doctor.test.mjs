@@ -127,9 +127,56 @@ describe('the place of the database', { skip: needsOwn, concurrency: true }, () 
     assert.deepEqual(fs.readdirSync(at.at('var/lib/siolite')), [], 'nothing was made there');
   });
 
+  // Each program as nobody, and what each says of a database that it can read but not write.
+  const programs = (at, wrap, expected) => Promise.all([
+    [['lib/siolite/siolite.fcgi', '--set', `fcgi_listen=${at.at('run/x.sock')}`]],
+    [['bin/siolite-ws', '--set', 'ws_listen=127.0.0.1:0']],
+    [['lib/siolite/siolite.cgi'], { GATEWAY_INTERFACE: 'CGI/1.1', REQUEST_METHOD: 'GET', REQUEST_URI: '/socket.io/?EIO=4&transport=polling' }],
+    ...['init', 'sockets', 'emit news', 'doctor'].map((command) => [['bin/siolite', ...command.split(' ')]]),
+  ].map(async ([[program, ...args], env]) => {
+    const command = [...wrap, at.at('usr/local', program), ...args, '--config', at.conf];
+    const { code, stdout, stderr } = await run(command, { env, uid: isRoot && wrap.length === 0 ? NOBODY : undefined });
+    assert.deepEqual([code, args[0] === 'doctor' ? '' : stdout], [1, ''], `${command.join(' ')} ${stderr}`);
+    assert.match(args[0] === 'doctor' ? stdout : stderr, args[0] === 'doctor' ? expected.doctor : expected.program);
+  }));
+  const bytes = (at) => ['', '-wal'].map((suffix) => fs.readFileSync(`${at.db}${suffix}`).toString('base64'));
+  const made = async () => {
+    const at = installation();
+    assert.equal((await run([at.siolite, 'init', '--config', at.conf], { uid: isRoot ? NOBODY : undefined })).code, 0);
+    return { at, dir: at.at('var/lib/siolite'), before: bytes(at) };
+  };
+
+  it('a file, a file beside it, or a folder that cannot be written, is refused by doctor and by the programs', async () => {
+    const { at, dir, before } = await made();
+    const denied = (name) => ({ program: new RegExp(`/${name}: Permission denied: user \\d+ can't write it; allowed: .*siolite doctor`),
+      doctor: new RegExp(`^FAIL .*${name}: ${me} can't write there`, 'm') });
+    for (const suffix of ['', '-wal', '-shm', '-live']) {
+      fs.chmodSync(`${at.db}${suffix}`, 0o440);
+      await programs(at, [], denied(`siolite\\.db${suffix}`));
+      fs.chmodSync(`${at.db}${suffix}`, 0o660);
+    }
+    for (const suffix of ['-live', '-queue', '-checkpoint']) fs.rmSync(`${at.db}${suffix}`);
+    fs.chmodSync(dir, 0o550);
+    await programs(at, [], { ...denied('siolite\\.db-live'), doctor: denied('siolite').doctor });
+    fs.chmodSync(dir, 0o2770);
+    assert.deepEqual(bytes(at), before, 'nothing was written');
+    assert.equal((await run([at.siolite, 'sockets', '--config', at.conf], { uid: isRoot ? NOBODY : undefined })).code, 0, 'it was only the permission');
+  });
+
+  it('a file system that is mounted read-only is refused by doctor and by the programs', async () => {
+    const { at, dir, before } = await made();
+    const script = `mount --bind ${dir} ${dir} && mount -o remount,ro,bind ${dir} && exec "$@"`;
+    const wrap = ['unshare', ...(isRoot ? ['--mount'] : ['-Urm']), 'sh', '-c', script, 'sh', ...(isRoot ? ['setpriv', '--reuid=nobody', '--clear-groups'] : [])];
+    if (!isRoot && (await run([...wrap, 'true'])).code !== 0) return; // not in every container
+    await programs(at, wrap, { program: /siolite\.db: Read-only file system; allowed: one that is mounted for writing/,
+      doctor: /^FAIL +place\.space +the file system of .*siolite is mounted read-only\n +-> mount it writable/m });
+    assert.deepEqual(bytes(at), before, 'nothing was written');
+  });
+
   it('limits of the machine', async () => {
     const at = installation();
     expect(await doctor(at, [], { wrap: ['prlimit', '--nofile=1000:1000', '--nproc=900'] }), 'host.descriptors', 'warn', /^1000 descriptors are allowed/, /LimitNOFILE/);
+    expect(await doctor(at, [], { wrap: ['prlimit', '--nproc=900'] }), 'host.processes', 'note', /^900 processes and threads are allowed here; with CGI a held poll is a process/);
     const few = ['unshare', '-Ur', 'sh', '-c', 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', 'sh'];
     if ((await run([...few, 'true'], { uid: isRoot ? NOBODY : undefined })).code !== 0) return; // not in every container
     expect(await doctor(at, ['--user', 'root'], { wrap: few }), 'host.inotify', 'warn', /inotify does not work for \S+: .*look every 20 ms/, /max_user_instances/);
