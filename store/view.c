@@ -23,6 +23,7 @@ static const struct store_view VIEWS[] = {
      "name nsp room rooms except_room except_rooms user event args timeout_ms "
      "is_volatile is_plain attachments attachment ",
      true},
+    {"ask_cancel", "name ", false},
     {"ack", "event_id args attachments attachment ", false},
     {"server_emit", "nsp event args ", false},
     {"room_join", "nsp socket in_room user is_all room is_history ", false},
@@ -33,6 +34,7 @@ static const struct store_view VIEWS[] = {
     {"socket_user", "nsp socket user ", false},
     {"hook_retry", "event_id ", false},
     {"outbox", "user nsp event args attachments attachment expires_s expires_at ", true},
+    {"outbox_cancel", "id user nsp event ", false},
     {"socket_expiry", "socket expires_s expires_at is_close ", true},
     {"presence_room", "nsp room ", true},
     /* what is there */

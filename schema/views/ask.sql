@@ -87,6 +87,19 @@ BEGIN
     DELETE FROM t_ask WHERE name = old.name;
 END;
 
+-- INSERT: a question is forgotten before its time, as by a DELETE; who waits for its answers hears that there is no such question
+-- any more. Where there is none, nothing happens. SELECT: those that can be.
+DROP VIEW IF EXISTS ask_cancel;
+CREATE VIEW ask_cancel AS
+    SELECT name                                 -- of the question
+    FROM t_ask WHERE name IS NOT NULL;
+
+CREATE TRIGGER ask_cancel_insert INSTEAD OF INSERT ON ask_cancel
+BEGIN
+    SELECT CASE WHEN typeof(new.name) <> 'text' THEN RAISE(ABORT, 'ask_cancel.name: must be text') END;
+    DELETE FROM ask WHERE name = new.name;
+END;
+
 -- The answers to questions that have a name: a row for each socket that was asked. INSERT: what the server does for each
 -- answer that comes, and with socket NULL at the end; see incoming.sql.
 DROP VIEW IF EXISTS answer;

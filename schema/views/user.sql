@@ -210,6 +210,37 @@ BEGIN
     DELETE FROM t_outbox WHERE outbox_id = old.id;
 END;
 
+-- INSERT: what waits for a user in the outbox is taken back; a client that has got it already does not get it again. Where there
+-- is none, nothing happens. SELECT: what can be taken back.
+DROP VIEW IF EXISTS outbox_cancel;
+CREATE VIEW outbox_cancel AS
+    SELECT id,                                  -- the entry; INSERT: NULL is those of the user
+           user,                                -- whose
+           nsp,                                 -- in which namespace; INSERT: NULL is '/'; an id needs none
+           event                                -- those of this name; INSERT: NULL is all
+    FROM outbox WHERE acked_at IS NULL;
+
+CREATE TRIGGER outbox_cancel_insert INSTEAD OF INSERT ON outbox_cancel
+BEGIN
+    SELECT CASE
+        WHEN typeof(new.id) NOT IN ('integer', 'null')
+            THEN RAISE(ABORT, 'outbox_cancel.id: must be a whole number, as the view outbox has it')
+        WHEN typeof(new.user) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'outbox_cancel.user: must be text')
+        WHEN new.id IS NULL AND new.user IS NULL
+            THEN RAISE(ABORT, 'outbox_cancel.user: is not given, and neither is id; allowed: one of them')
+        WHEN new.id IS NOT NULL AND new.user IS NOT NULL
+            THEN RAISE(ABORT, 'outbox_cancel.user: id is given too; allowed: one of them')
+        WHEN typeof(new.nsp) NOT IN ('text', 'null')
+            THEN RAISE(ABORT, 'outbox_cancel.nsp: must be text or NULL')
+        WHEN typeof(new.event) NOT IN ('text', 'null') OR (new.event IS NOT NULL AND new.id IS NOT NULL)
+            THEN RAISE(ABORT, 'outbox_cancel.event: must be text, and goes with user only')
+        END;
+    DELETE FROM outbox WHERE id = new.id AND acked_at IS NULL;
+    DELETE FROM outbox
+        WHERE user = new.user AND nsp = coalesce(new.nsp, '/') AND event = coalesce(new.event, event) AND acked_at IS NULL;
+END;
+
 -- INSERT (private): one entry goes to one socket.
 DROP VIEW IF EXISTS t_outbox_send;
 CREATE VIEW t_outbox_send AS SELECT outbox_id, socket_id FROM t_outbox_sent;

@@ -190,12 +190,26 @@ const struct ctl_command ctl_emit = {
 /* ---- answers ---- */
 
 static int
+cancel_ask(struct ctl *c, const char *name)
+{
+    struct ctl_verb v = {.name = "ask_cancel"};
+    ctl_verb_text(&v, "name", name);
+    int status = ctl_verb_run(&v, c, NULL);
+    ctl_verb_fini(&v);
+    return status;
+}
+
+static int
 run_answers(struct ctl *c)
 {
     struct question q = {.name = c->words[0]};
+    if (ctl_has(c, "wait") && ctl_has(c, "cancel"))
+        return ctl_usage(c, "--wait: goes without --cancel only");
     int status = ctl_open(c, false, NULL, NULL);
     if (status != 0)
         return status;
+    if (ctl_has(c, "cancel"))
+        return cancel_ask(c, q.name);
     if (ctl_has(c, "wait"))
         return wait_for_answers(c, &q);
     status = look(c, &q);
@@ -210,7 +224,10 @@ const struct ctl_command ctl_answers = {
     .n_words_min = 1,
     .n_words_max = 1,
     .help = "Shows the answers to a question that was asked by emit --ack, or in SQL",
-    .options = (const struct ctl_option[]){{"wait", NULL, "Waits for its end"}, {0}},
+    .options = (const struct ctl_option[]){{"wait", NULL, "Waits for its end"},
+                                           {"cancel", NULL,
+                                            "Forgets the question before its time"},
+                                           {0}},
     .run = run_answers,
 };
 

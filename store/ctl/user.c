@@ -85,14 +85,43 @@ put(struct ctl *c)
 }
 
 static int
+cancel(struct ctl *c)
+{
+    struct ctl_verb v = {.name = "outbox_cancel"};
+    int64_t id = 0;
+    int status = ctl_number(c, "id", 1, INT64_MAX, &id);
+    if (c->n_words > 1 || ctl_has(c, "all"))
+        return ctl_usage(c, "--cancel: goes with one EVENT, and without --all");
+    if (id != 0)
+        ctl_verb_number(&v, "id", id);
+    ctl_verb_option(&v, c, "user", "user");
+    ctl_verb_option(&v, c, "nsp", "nsp");
+    if (c->n_words > 0)
+        ctl_verb_text(&v, "event", c->words[0]);
+    if (status == 0 && v.n == 0)
+        status = ctl_usage(c, "--cancel: --user or --id must be given");
+    if (status == 0)
+        status = ctl_open(c, false, NULL, NULL);
+    if (status == 0)
+        status = ctl_verb_run(&v, c, NULL);
+    ctl_verb_fini(&v);
+    return status;
+}
+
+static int
 run_outbox(struct ctl *c)
 {
     static const char *const OF_PUT[] = {"text", "attachment", "expires"};
-    if (c->n_words > 0)
-        return ctl_has(c, "all") ? ctl_usage(c, "--all: goes with a list only") : put(c);
-    for (size_t i = 0; i < sizeof OF_PUT / sizeof *OF_PUT; i++)
+    bool is_put = c->n_words > 0 && !ctl_has(c, "cancel");
+    for (size_t i = 0; i < sizeof OF_PUT / sizeof *OF_PUT && !is_put; i++)
         if (ctl_has(c, OF_PUT[i]))
             return ctl_usage(c, "--%s: goes with an EVENT only", OF_PUT[i]);
+    if (ctl_has(c, "cancel"))
+        return cancel(c);
+    if (ctl_has(c, "id"))
+        return ctl_usage(c, "--id: goes with --cancel only");
+    if (is_put)
+        return ctl_has(c, "all") ? ctl_usage(c, "--all: goes with a list only") : put(c);
     return list(c);
 }
 
@@ -100,12 +129,14 @@ const struct ctl_command ctl_outbox = {
     .name = "outbox",
     .words = "[EVENT [ARG]...]",
     .n_words_max = WORDS_MAX,
-    .help = "Lists what users have not acknowledged, or puts an event there for one",
+    .help = "Lists what users have not acknowledged, adds to it, or takes it back",
     .options =
         (const struct ctl_option[]){
             {"user", "USER", "Only what is for this one; with EVENT: for whom it is"},
             {"nsp", "NSP", "Only what is in this namespace; with EVENT: else /"},
             {"all", NULL, "Lists what was acknowledged, too"},
+            {"cancel", NULL, "Takes back what waits for the user, or EVENT alone"},
+            {"id", "ID", "With --cancel: this entry, whosever it is"},
             {"expires", "S", "EVENT is not sent any more after so many seconds"},
             CTL_OPTION_TEXT,
             CTL_OPTION_ATTACHMENT,

@@ -144,6 +144,24 @@ describe('the HTTP API', { skip: needsOwn }, () => {
     assert.ok(Date.now() - begin < 15_000, 'they were woken, not ended');
   });
 
+  it('takes back questions and what waits for a user', async () => {
+    const { asks: [name] } = await api.post('/ask', { nsp, room: websocket.id, event: 'well', timeout_ms: 60_000 });
+    await next(websocket, 'well');
+    const waiting = api('GET', `/ask/${name}?wait=20`);
+    await api('GET', '/room'); // it came behind
+    await api.post('/ask_cancel', { name });
+    assert.deepEqual(refusal(await waiting, 404), { code: 'not_found', field: 'ask' });
+    assert.deepEqual((await api.get(`/answer?name=${name}`)).items, []);
+    const user = `absent from ${nsp}`;
+    await api.post('/actions', ['a', 'b', 'a', 'c'].map((event) => ({ outbox: { user, nsp, event } })));
+    const items = async () => (await api.get(`/outbox?user=${encodeURIComponent(user)}`)).items;
+    await api.post('/actions', [{ outbox_cancel: { user, nsp, event: 'a' } }, { outbox_cancel: { id: (await items())[1].id } }]);
+    assert.deepEqual((await items()).map(({ event }) => event), ['c']);
+    await api.post('/outbox_cancel', { user, nsp });
+    assert.deepEqual(await items(), []);
+    assert.deepEqual(refusal(await api('POST', '/outbox_cancel', { nsp }), 400), { code: 'invalid', field: 'outbox_cancel.user' });
+  });
+
   it('tells of questions that nobody answers', async () => {
     const id = 'a name/+\u00fc%';
     await api.post('/ask', { nsp, room: websocket.id, event: 'well', name: id, timeout_ms: 300 });

@@ -94,6 +94,7 @@ describe('docs/openapi.yaml', { skip: needsOwn }, () => {
     samples = {
       emit: [{ ...whom, event: 'e', args: [1, { $binary: '' }], is_volatile: true, is_plain: true }, { nsp, room: ['left', 'right'], except_room: ['vip'], event: 'e' }],
       ask: [{ ...whom, name: 'q', event: 'e', args: [1], timeout_ms: 60_000, is_volatile: false, is_plain: false }, { nsp, event: 'e' }],
+      ask_cancel: [{ name: 'none' }],
       ack: [{ event_id: `${socket.id}:1`, args: [1] }],
       server_emit: [{ nsp, event: 'e', args: [1] }],
       room_join: who({ room: 'left', is_history: true }),
@@ -103,6 +104,7 @@ describe('docs/openapi.yaml', { skip: needsOwn }, () => {
       socket_user: [{ nsp, socket: socket.id, user: 'ann' }],
       socket_expiry: [{ socket: socket.id, expires_s: 1000, is_close: true }, { socket: socket.id, expires_at: 4e9 }],
       outbox: [{ user: 'bea', nsp, event: 'e', args: [1], expires_s: 100 }, { user: 'ann', nsp, event: 'e', expires_at: 4e9 }],
+      outbox_cancel: [{ user: 'bea', nsp, event: 'none' }, { id: 999 }],
       presence_room: [{ nsp, room: 'left' }],
       hook_retry: [{ event_id: 'parked 1' }],
       kick: [{ nsp, in_room: 'nobody' }, { nsp, user: 'nobody' }, { nsp: empty, is_all: true, is_close: true }, { socket: 'gone' }],

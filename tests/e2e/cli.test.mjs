@@ -100,6 +100,9 @@ describe('siolite', { skip: needsOwn }, () => {
     assert.match(stdout, new RegExp(`${sockets[2].id} +1 +3 +\\[\\{"_placeholder":true,"num":0\\}\\] +000000020102\n`));
     assert.equal((await rows('show', 'ask', `name=${name}`))[0].state, 'done');
     await refused(['answers', 'no such name'], 1, /no such name: there is no such question/);
+    await refused(['answers', '--wait', '--cancel', name], 2, /--wait: goes without --cancel only/);
+    await ok('answers', '--cancel', name);
+    await refused(['answers', name], 1, /there is no such question/);
     sockets.close();
   });
 
@@ -211,6 +214,19 @@ describe('siolite', { skip: needsOwn }, () => {
     await until('its ack', async () => (await of()).length === 0);
     assert.deepEqual((await of('--all')).map((row) => [row.state, row.answer]), [['acked', ['seen']]]);
     assert.deepEqual((await rows('users', '--user', user)).map((row) => [row.nsp, row.is_online, row.n_sockets]), [[sockets.nsp, 1, 1]]);
+    for (const event of ['one', 'two', 'three']) await ok('outbox', '--user', `${user}'s`, event);
+    const theirs = async () => (await rows('outbox', '--user', `${user}'s`)).map((row) => row.event);
+    await ok('outbox', '--cancel', '--user', `${user}'s`, 'two');
+    assert.deepEqual(await theirs(), ['one', 'three']);
+    await ok('outbox', '--cancel', '--id', String((await rows('outbox', '--user', `${user}'s`))[0].id));
+    assert.deepEqual(await theirs(), ['three']);
+    await ok('outbox', '--cancel', '--user', `${user}'s`);
+    assert.deepEqual(await theirs(), []);
+    await refused(['outbox', '--cancel'], 2, /--cancel: --user or --id must be given/);
+    await refused(['outbox', '--cancel', '--id', 'x'], 2, /--id/);
+    await refused(['outbox', '--cancel', '--all', '--user', user], 2, /--cancel: goes with one EVENT/);
+    await refused(['outbox', '--cancel', '--text', '--user', user], 2, /--text: goes with an EVENT only/);
+    await refused(['outbox', '--id', '1'], 2, /--id: goes with --cancel only/);
     await refused(['outbox', 'invoice'], 2, /outbox\.user: must be text/);
     await refused(['outbox', '--expires', '5'], 2, /--expires: goes with an EVENT only/);
     await refused(['outbox', '--all', '--user', user, 'x'], 2, /--all: goes with a list only/);

@@ -269,6 +269,40 @@ test_outbox_waits_and_is_sent_in_order(void **state)
 }
 
 static void
+test_outbox_takes_back_what_nobody_has_acknowledged(void **state)
+{
+    struct place *t = *state;
+    fx_exec(&t->o, "INSERT INTO outbox (user, event) VALUES ('ann', 'a'), ('ann', 'b'), "
+                   "('ann', 'c'), ('bob', 'a'), ('bob', 'b')");
+    fx_exec(&t->o, "UPDATE t_outbox SET acked_ms = 1, answer = '[]' WHERE outbox_id = 2");
+    FX_ASSERT_TEXT(&t->o, "SELECT group_concat(user || event) FROM outbox_cancel",
+                   "anna,annc,boba,bobb");
+    fx_exec(&t->o, "INSERT INTO outbox_cancel (id) VALUES (1), (2), (99)");
+    FX_ASSERT_TEXT(&t->o, "SELECT group_concat(id) FROM outbox", "2,3,4,5");
+    fx_exec(&t->o, "INSERT INTO outbox_cancel (user, nsp) VALUES ('ann', '/other')");
+    fx_exec(&t->o, "INSERT INTO outbox_cancel (user, event) VALUES ('bob', 'b')");
+    FX_ASSERT_TEXT(&t->o, "SELECT group_concat(id) FROM outbox", "2,3,4");
+    fx_exec(&t->o, "INSERT INTO outbox_cancel (user) VALUES ('ann')");
+    FX_ASSERT_TEXT(&t->o, "SELECT group_concat(id) FROM outbox", "2,4");
+    assert_refused(t, "INSERT INTO outbox_cancel (event) VALUES ('a')",
+                   "outbox_cancel.user: is not given, and neither is id; allowed: one of "
+                   "them");
+    assert_refused(t, "INSERT INTO outbox_cancel (id, user) VALUES (4, 'bob')",
+                   "outbox_cancel.user: id is given too; allowed: one of them");
+    assert_refused(t, "INSERT INTO outbox_cancel (id) VALUES ('four')",
+                   "outbox_cancel.id: must be a whole number, as the view outbox has it");
+    assert_refused(t, "INSERT INTO outbox_cancel (id, event) VALUES (4, 'a')",
+                   "outbox_cancel.event: must be text, and goes with user only");
+    assert_refused(t, "INSERT INTO outbox_cancel (user) VALUES (7)",
+                   "outbox_cancel.user: must be text");
+    assert_refused(t, "INSERT INTO outbox_cancel (user, nsp) VALUES ('bob', 7)",
+                   "outbox_cancel.nsp: must be text or NULL");
+    assert_refused(t, "INSERT INTO ask_cancel (name) VALUES (NULL)",
+                   "ask_cancel.name: must be text");
+    FX_ASSERT_TEXT(&t->o, "SELECT group_concat(id) FROM outbox", "2,4");
+}
+
+static void
 test_outbox_is_one_row_for_all_tabs(void **state)
 {
     struct place *t = *state;
@@ -462,6 +496,7 @@ main(void)
         T(test_presence_is_forgotten_in_time),
         T(test_presence_room_says_what_is_wrong),
         T(test_outbox_waits_and_is_sent_in_order),
+        T(test_outbox_takes_back_what_nobody_has_acknowledged),
         T(test_outbox_is_one_row_for_all_tabs),
         T(test_outbox_follows_the_connect_of_a_recovered_socket),
         T(test_outbox_keeps_few_questions_of_a_client_that_never_answers),
