@@ -4,11 +4,12 @@
 // web server last. Nobody misses an event, none comes twice; what is kept as a copy of the database can be put back.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { build } from './lib/npm.mjs';
+import { promisify } from 'node:util';
+import { build, root } from './lib/npm.mjs';
 import { call, client } from './lib/official.mjs';
 import { client as oldClient } from './lib/old.mjs';
 import { needsOwn, startServer } from './lib/server.mjs';
@@ -88,16 +89,31 @@ describe('a new release', { skip: needsOwn }, () => {
     for (const { socket } of members.filter((_, i) => i % 20 === 0)) assert.equal(await call(socket, 'message-with-ack', 'well'), 'well');
   });
 
-  it('with a copy of the database that was made meanwhile', async () => {
-    const copy = path.join(server.folder, 'copy.db');
-    await duringTraffic(() => server.sqlite([server.db, '.timeout 10000', `.backup ${copy}`]));
+  // The commands of docs/admin.md, for the places and the user of this test; instead of systemctl it ends and starts.
+  const page = fs.readFileSync(path.join(root, 'docs/admin.md'), 'utf8');
+  const [backUp, putBack] = [...page.split('## Back it up')[1].split('\n## ')[0].matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, text]) => text
+    .replaceAll(' -o siolite -g siolite', '').replaceAll('siolite restored', '"$SIOLITE" --database "$DB" restored')
+    .replaceAll('/var/lib/siolite/siolite.db', '$DB').replaceAll('/var/lib/siolite', '$FOLDER').replaceAll('/var/backups', '$COPIES')
+    .replaceAll('siolite.db', '${DB##*/}'));
+  const shell = (text) => promisify(execFile)('sh', ['-euc', text], { env: { ...process.env, SIOLITE: path.resolve(root, build, 'siolite'), DB: server.db,
+    FOLDER: path.dirname(server.db), COPIES: path.join(server.folder, 'copies') } });
+
+  it('with a copy of the database that was made meanwhile, which is put back, as docs/admin.md says', async () => {
+    const copy = path.join(server.folder, 'copies', path.basename(server.db));
+    fs.mkdirSync(path.dirname(copy));
+    await duringTraffic(async () => {
+      await shell(backUp);
+      await shell(`sqlite3 "$DB" "VACUUM INTO '$COPIES/other.db'" && "$SIOLITE" --database "$COPIES/other.db" restored`);
+    });
     await assertComplete(crowd.slice(0, 180));
     for (const { socket } of crowd) socket.close();
     assert.equal(execFileSync('sqlite3', [copy, 'PRAGMA integrity_check']).toString().trim(), 'ok');
-    // Put back: the programs are ended, the file is exchanged, and they are told that time went back.
+    const [stop, ...commands] = putBack.trim().split('\n');
+    const start = commands.pop();
+    assert.match(stop, /^systemctl stop .*siolite-fcgi .*siolite-ws$/);
     await Promise.all([...server.fcgi, ...server.ws].map((program) => program.kill('SIGTERM')));
-    for (const suffix of ['', '-wal', '-shm']) fs.rmSync(server.db + suffix, { force: true });
-    fs.renameSync(copy, server.db);
+    assert.match((await shell(commands.join('\n'))).stdout, /siolite.*: epoch \d+\n$/);
+    assert.match(start, /^systemctl start .*siolite-fcgi .*siolite-ws$/);
     await Promise.all([...server.fcgi, ...server.ws].map((program) => program.start()));
     await trusted();
     const socket = client(server.url, 'polling');

@@ -59,6 +59,7 @@ describe('the Debian packages', { skip: needsRoot }, () => {
     assert.match(await machine.ok('id siolite'), /\(siolite\)/);
     assert.match(await machine.ok('stat -c "%U %G %a" /var/lib/siolite'), /^siolite siolite 2770$/m);
     await machine.ok(`siolite-ws --config ${CONF} --check-config && /usr/lib/siolite/siolite.fcgi --config ${CONF} --check-config`);
+    await machine.ok('test -e /usr/share/doc/siolite/deploy/apache.md && ls /usr/share/doc/siolite/examples/chat.sql* /usr/share/doc/siolite/examples/order.php*');
     await machine.ok('man -w siolite siolite.fcgi siolite-ws siolite-hook siolite.conf siolite-sql');
   });
 

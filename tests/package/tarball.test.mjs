@@ -82,6 +82,25 @@ describe('the release tarball', { skip: needsRoot }, () => {
     socket.close();
   });
 
+  it('serves the JavaScript client from the folder beside it, and an application of the examples', async () => {
+    await site('cp -r /home/site/siolite-*/client /home/site/siolite-*/examples/chat.sql /home/site/public_html/socket.io/ && sed -i "s/^#app = /app = /" /home/site/public_html/socket.io/siolite.conf');
+    const script = await request(url, { path: '/socket.io/socket.io.js' });
+    assert.deepEqual([script.status, /Socket\.IO v4/.test(script.body)], [200, true]);
+    const socket = client(url, 'polling');
+    await within(10_000, 'the client to connect', socket.ready);
+    assert.equal(await site('sqlite3 /home/site/public_html/socket.io/siolite.db "SELECT count(*) FROM sqlite_schema WHERE type = \'trigger\' AND sql LIKE \'%ON event%\'" | grep -c "^[1-9]"'), '1\n');
+    socket.close();
+    await site('sed -i "s/^app = /#app = /" /home/site/public_html/socket.io/siolite.conf');
+  });
+
+  it('has the pages that its README names', async () => {
+    const folder = (await site('echo /home/site/siolite-*')).trim();
+    const page = await site(`cat ${folder}/README.md`);
+    const links = [...page.matchAll(/\]\(((?!https?:)[^)#]+)/g)].map(([, target]) => target).filter((target) => target.startsWith('docs/') && !target.startsWith('docs/examples'));
+    assert.ok(links.length > 10);
+    for (const link of links) await site(`test -e ${folder}/${link}`);
+  });
+
   it('shows nobody the database and the configuration', async () => {
     for (const name of ['siolite.db', 'siolite.db-wal', 'siolite.conf', '.htaccess'])
       assert.equal((await request(url, { path: `/socket.io/${name}` })).status, 403, name);
