@@ -152,25 +152,26 @@ compiles_alone(struct store_conn *c, const struct triggers *all, size_t which,
     return rc == RC_OK ? end : rc;
 }
 
-/* Where its WHEN is what does not compile, it is only dropped. */
+/* By the refusing trigger: the same WHEN, and nothing but the error of the one that does
+ * not compile. Where its WHEN is what does not compile, it is only dropped. */
 static enum rc
 replace(struct store_conn *c, const struct triggers *all, size_t which)
 {
     const struct trigger *t = &all->v[which];
     struct store_script_trigger parts;
-    bool has_stub = false;
+    bool can_refuse = false;
     enum rc rc = RC_OK;
-    char *stub = NULL, *text = sqlite3_mprintf("trigger %s: %s", t->name, t->error);
+    char *refusing = NULL, *text = sqlite3_mprintf("trigger %s: %s", t->name, t->error);
     if (store_script_trigger(str_of(t->sql), &parts))
-        stub = sqlite3_mprintf("%.*sBEGIN SELECT RAISE(ABORT, %Q); END", (int)parts.body,
-                               t->sql, text);
-    if (stub)
-        rc = compiles_alone(c, all, which, stub, &has_stub, NULL);
+        refusing = sqlite3_mprintf("%.*sBEGIN SELECT RAISE(ABORT, %Q); END",
+                                   (int)parts.body, t->sql, text);
+    if (refusing)
+        rc = compiles_alone(c, all, which, refusing, &can_refuse, NULL);
     if (rc == RC_OK)
         rc = drop(c, t);
-    if (rc == RC_OK && has_stub)
-        rc = conn_exec(c, stub, NULL);
-    sqlite3_free(stub);
+    if (rc == RC_OK && can_refuse)
+        rc = conn_exec(c, refusing, NULL);
+    sqlite3_free(refusing);
     sqlite3_free(text);
     return rc;
 }
