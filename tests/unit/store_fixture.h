@@ -9,6 +9,7 @@
 #define SIOLITE_TESTS_UNIT_STORE_FIXTURE_H
 
 #include <ftw.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -330,6 +331,17 @@ fx_socket(struct fx_process *p, int64_t session_id, const char *sio_id)
     return fx_socket_in(p, session_id, sio_id, "/");
 }
 
+/* Sockets id0, id1 and id2 of one session; returns that. */
+FX_UNUSED static int64_t
+fx_three_sockets(struct fx_process *p, int64_t s[3])
+{
+    static const char *const IDS[3] = {"id0", "id1", "id2"};
+    int64_t session_id = fx_session(p, "sid-secret-of-somebody", false);
+    for (int i = 0; i < 3; i++)
+        s[i] = fx_socket(p, session_id, IDS[i]);
+    return session_id;
+}
+
 /* Targets in '/' as compound literals. */
 #define FX_TO_SOCKET(socket)                                                             \
     (&(struct store_target){.nsp = STR("/"), .to = STORE_TO_SOCKET, .id = (socket)})
@@ -352,6 +364,67 @@ FX_UNUSED static struct store_packet *
 fx_event(const char *body)
 {
     return store_packet_create(STORE_EVENT, str_of(body), STR_NONE);
+}
+
+/* ---- a whole store, whose loop the test turns ---- */
+
+struct fx_rows {
+    int n;          /* so many on_packet saw */
+    char body[256]; /* of the newest */
+};
+
+FX_UNUSED static void
+fx_on_packet(void *arg, struct store_packet *p)
+{
+    struct fx_rows *rows = arg;
+    rows->n++;
+    (void)snprintf(rows->body, sizeof rows->body, "%.*s", STR_ARG(p->body));
+}
+
+FX_UNUSED static void
+fx_on_horizon(void *arg)
+{
+    (void)arg;
+}
+
+FX_UNUSED static struct store *
+fx_store_open(struct fx *fx, struct fx_rows *rows)
+{
+    struct store_options options = {
+        .cfg = &fx->cfg, .front = STORE_FRONT_FCGI, .address = "here"};
+    struct store_hooks hooks = {
+        .arg = rows, .on_packet = fx_on_packet, .on_horizon = fx_on_horizon};
+    struct store *st;
+    struct buf err = {0};
+    if (store_open(&st, &options, &hooks, &err) != RC_OK)
+        fail_msg("%.*s", STR_ARG(buf_str(&err)));
+    buf_fini(&err);
+    return st;
+}
+
+/* All units in one flush: usually one batch. */
+FX_UNUSED static void
+fx_store_batch(struct store *st, struct store_unit **units, struct fx_outcome *o,
+               size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        o[i] = (struct fx_outcome){0};
+        store_unit_submit(st, units[i], fx_copy_outcome, &o[i]);
+    }
+    store_flush(st);
+    while (!o[n - 1].is_done) {
+        struct pollfd fd = {.fd = store_fd(st), .events = POLLIN};
+        assert_true(poll(&fd, 1, 5000) > 0);
+        store_pump(st);
+    }
+}
+
+FX_UNUSED static struct fx_outcome
+fx_store_run(struct store *st, struct store_unit *u)
+{
+    struct fx_outcome o;
+    fx_store_batch(st, &u, &o, 1);
+    return o;
 }
 
 #endif

@@ -4,8 +4,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <poll.h>
-
 #include "tests/unit/store_fixture.h"
 
 #include "core/engine/action.h"
@@ -15,36 +13,15 @@ struct place {
     struct fx fx;
     struct store *st;
     struct buf err, json, attachments;
-    char body[256]; /* of the newest row that on_packet saw */
-    int n_packets;
+    struct fx_rows rows;
 };
-
-static void
-on_packet(void *arg, struct store_packet *p)
-{
-    struct place *t = arg;
-    t->n_packets++;
-    (void)snprintf(t->body, sizeof t->body, "%.*s", STR_ARG(p->body));
-}
-
-static void
-on_horizon(void *arg)
-{
-    (void)arg;
-}
 
 static int
 set_up(void **state)
 {
     struct place *t = xcalloc(1, sizeof *t);
     fx_open(&t->fx);
-    if (store_open(&t->st,
-                   &(struct store_options){
-                       .cfg = &t->fx.cfg, .front = STORE_FRONT_FCGI, .address = ""},
-                   &(struct store_hooks){
-                       .arg = t, .on_packet = on_packet, .on_horizon = on_horizon},
-                   &t->err) != RC_OK)
-        fail_msg("%.*s", STR_ARG(buf_str(&t->err)));
+    t->st = fx_store_open(&t->fx, &t->rows);
     *state = t;
     return 0;
 }
@@ -80,14 +57,7 @@ act_in(struct place *t, const struct action_scope *scope, const char *json)
         buf_append_c(&t->err, '\0');
         return t->err.p;
     }
-    o = (struct fx_outcome){0};
-    store_unit_submit(t->st, u, fx_copy_outcome, &o);
-    store_flush(t->st);
-    while (!o.is_done) {
-        struct pollfd fd = {.fd = store_fd(t->st), .events = POLLIN};
-        assert_true(poll(&fd, 1, 5000) > 0);
-        store_pump(t->st);
-    }
+    o = fx_store_run(t->st, u);
     assert_int_equal(o.rc, o.error[0] != '\0' ? RC_INVALID : RC_OK);
     return o.error;
 }
@@ -107,12 +77,12 @@ test_members_are_columns_and_args_stay_as_they_are(void **state)
                "123456789012345678901234567890, \"\\ud800\", {\"a\":1,\"a\":2}],"
                "\"is_volatile\":false, \"room\":null}} "),
         "");
-    assert_string_equal(t->body, "[\"\xc3\xa9\",1.10, 1e400, "
-                                 "123456789012345678901234567890, \"\\ud800\", "
-                                 "{\"a\":1,\"a\":2}]");
+    assert_string_equal(t->rows.body, "[\"\xc3\xa9\",1.10, 1e400, "
+                                      "123456789012345678901234567890, \"\\ud800\", "
+                                      "{\"a\":1,\"a\":2}]");
     assert_string_equal(act(t, "{\"emit\": {\"event\":\"x\",\"is_volatile\":true}}"), "");
-    assert_string_equal(t->body, "[\"x\"]");
-    assert_int_equal(t->n_packets, 2);
+    assert_string_equal(t->rows.body, "[\"x\"]");
+    assert_int_equal(t->rows.n, 2);
 }
 
 static void
@@ -139,7 +109,7 @@ test_errors_name_verb_and_member(void **state)
                         "emit.colour: no such field; allowed: ", 37);
     assert_memory_equal(act(t, "{\"shout\":{\"event\":\"x\"}}"),
                         "shout: no such verb; allowed: ", 30);
-    assert_int_equal(t->n_packets, 0);
+    assert_int_equal(t->rows.n, 0);
 }
 
 static void
@@ -185,7 +155,7 @@ test_scope_says_what_the_action_does_not(void **state)
                         no_nsp, strlen(no_nsp));
     assert_string_equal(act_in(t, &scope, "{\"emit\":{\"event\":\"x\",\"nsp\":\"/\"}}"),
                         "");
-    assert_int_equal(t->n_packets, 1);
+    assert_int_equal(t->rows.n, 1);
 }
 
 static void

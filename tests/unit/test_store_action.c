@@ -4,8 +4,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <poll.h>
-
 #include "tests/unit/store_fixture.h"
 
 #include "store/read.h"
@@ -15,36 +13,15 @@ struct place {
     struct fx fx;
     struct store *st;
     struct buf out, err;
-    char body[256]; /* of the newest row that on_packet saw */
-    int n_packets;
+    struct fx_rows rows;
 };
-
-static void
-on_packet(void *arg, struct store_packet *p)
-{
-    struct place *t = arg;
-    t->n_packets++;
-    (void)snprintf(t->body, sizeof t->body, "%.*s", STR_ARG(p->body));
-}
-
-static void
-on_horizon(void *arg)
-{
-    (void)arg;
-}
 
 static int
 set_up(void **state)
 {
     struct place *t = xcalloc(1, sizeof *t);
     fx_open(&t->fx);
-    if (store_open(&t->st,
-                   &(struct store_options){
-                       .cfg = &t->fx.cfg, .front = STORE_FRONT_FCGI, .address = ""},
-                   &(struct store_hooks){
-                       .arg = t, .on_packet = on_packet, .on_horizon = on_horizon},
-                   &t->err) != RC_OK)
-        fail_msg("%.*s", STR_ARG(buf_str(&t->err)));
+    t->st = fx_store_open(&t->fx, &t->rows);
     *state = t;
     return 0;
 }
@@ -59,20 +36,6 @@ tear_down(void **state)
     fx_close(&t->fx);
     free(t);
     return 0;
-}
-
-static struct fx_outcome
-run(struct place *t, struct store_unit *u)
-{
-    struct fx_outcome o = {0};
-    store_unit_submit(t->st, u, fx_copy_outcome, &o);
-    store_flush(t->st);
-    while (!o.is_done) {
-        struct pollfd fd = {.fd = store_fd(t->st), .events = POLLIN};
-        assert_true(poll(&fd, 1, 5000) > 0);
-        store_pump(t->st);
-    }
-    return o;
 }
 
 #define TEXT_FIELD(n, z)                                                                 \
@@ -97,7 +60,7 @@ act(struct place *t, const char *view, const struct store_field *f, size_t n)
 {
     struct store_unit *u = store_unit_create();
     store_unit_action(u, view, f, n);
-    return run(t, u);
+    return fx_store_run(t->st, u);
 }
 
 static void
@@ -115,8 +78,8 @@ test_action_is_an_insert_into_the_view(void **state)
         ACT(t, "emit", TEXT_FIELD("args", "[1, \"two\"]"), TEXT_FIELD("event", "x"));
     assert_int_equal(o.rc, RC_OK);
     assert_true(o.last_seq > 0);
-    assert_string_equal(t->body, "[\"x\",1, \"two\"]");
-    assert_int_equal(t->n_packets, 1);
+    assert_string_equal(t->rows.body, "[\"x\",1, \"two\"]");
+    assert_int_equal(t->rows.n, 1);
 }
 
 static void
@@ -132,7 +95,7 @@ test_action_refuses_what_is_no_verb(void **state)
     assert_non_null(strstr(verbs, "kick"));
     assert_null(strstr(verbs, "socket, "));
     assert_memory_equal(o.error, "t_packet: no such verb; allowed: ", 33);
-    assert_int_equal(t->n_packets, 0);
+    assert_int_equal(t->rows.n, 0);
 }
 
 static void
@@ -151,7 +114,7 @@ test_action_names_the_field_that_is_wrong(void **state)
     o = ACT(t, "emit", TEXT_FIELD("seq", "5"));
     assert_memory_equal(o.error, "emit.seq: no such field; allowed: ", 34);
     assert_refused(act(t, "emit", NULL, 0), "emit: no field is given");
-    assert_int_equal(t->n_packets, 0);
+    assert_int_equal(t->rows.n, 0);
 }
 
 static void
@@ -174,8 +137,8 @@ test_failed_action_fails_its_unit_alone(void **state)
     assert_refused(oa, "emit.event: must be text");
     assert_int_equal(oa.n_failed, 1);
     assert_int_equal(ob.rc, RC_OK);
-    assert_int_equal(t->n_packets, 1);
-    assert_string_equal(t->body, "[\"kept\"]");
+    assert_int_equal(t->rows.n, 1);
+    assert_string_equal(t->rows.body, "[\"kept\"]");
 }
 
 static void
@@ -190,12 +153,12 @@ test_key_keeps_what_was_answered(void **state)
         struct store_unit *u = store_unit_create();
         store_unit_guard_once(u, &o);
         store_unit_action(u, "emit", FIELDS(TEXT_FIELD("event", "x")), 1);
-        assert_int_equal(run(t, u).rc, i ? RC_CONFLICT : RC_OK);
+        assert_int_equal(fx_store_run(t->st, u).rc, i ? RC_CONFLICT : RC_OK);
         assert_int_equal(store_read_once(t->st, STR("k"), &print, &answer), RC_OK);
         assert_true(str_eqz(print, "p"));
         assert_true(str_eqz(answer, "{}"));
     }
-    assert_int_equal(t->n_packets, 1);
+    assert_int_equal(t->rows.n, 1);
 }
 
 /* Every column that the table says can be INSERTed is one of the view. */
@@ -323,7 +286,7 @@ test_statements_are_kept_in_bounds(void **state)
         f[n++] = (struct store_field)TEXT_FIELD("event", "e");
         assert_int_equal(act(t, "emit", f, n).rc, RC_OK);
     }
-    assert_int_equal(t->n_packets, 32);
+    assert_int_equal(t->rows.n, 32);
 }
 
 int

@@ -4,7 +4,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <poll.h>
 #include <unistd.h>
 
 #include "tests/unit/store_fixture.h"
@@ -13,41 +12,18 @@ struct place {
     struct fx fx;
     struct fx_process p; /* looks, and makes what is to be there */
     struct store *st;
+    struct fx_rows rows;
     struct buf err;
     char file[128];
     int64_t session_id, socket_id;
 };
-
-static void
-on_packet(void *arg, struct store_packet *p)
-{
-    (void)arg, (void)p;
-}
-
-static void
-on_horizon(void *arg)
-{
-    (void)arg;
-}
-
-static void
-open_store(struct place *t)
-{
-    if (store_open(&t->st,
-                   &(struct store_options){
-                       .cfg = &t->fx.cfg, .front = STORE_FRONT_FCGI, .address = ""},
-                   &(struct store_hooks){
-                       .arg = t, .on_packet = on_packet, .on_horizon = on_horizon},
-                   &t->err) != RC_OK)
-        fail_msg("%.*s", STR_ARG(buf_str(&t->err)));
-}
 
 static int
 set_up(void **state)
 {
     struct place *t = xcalloc(1, sizeof *t);
     fx_open(&t->fx);
-    open_store(t);
+    t->st = fx_store_open(&t->fx, &t->rows);
     fx_process_open(&t->fx, &t->p);
     t->session_id = fx_session(&t->p, "secret", false);
     t->socket_id = fx_socket(&t->p, t->session_id, "A");
@@ -100,14 +76,7 @@ assert_error(struct place *t, const char *expected)
 static struct fx_outcome
 run(struct place *t, struct store_unit *u)
 {
-    struct fx_outcome o = {0};
-    store_unit_submit(t->st, u, fx_copy_outcome, &o);
-    store_flush(t->st);
-    while (!o.is_done) {
-        struct pollfd fd = {.fd = store_fd(t->st), .events = POLLIN};
-        assert_true(poll(&fd, 1, 5000) >= 0);
-        store_pump(t->st);
-    }
+    struct fx_outcome o = fx_store_run(t->st, u);
     assert_int_equal(o.rc, RC_OK);
     return o;
 }
@@ -185,7 +154,7 @@ test_unchanged_file_is_not_applied_again(void **state)
     assert_applies(t, text);
     ASSERT_SEEN(t, "applied");
     store_close(t->st);
-    open_store(t);
+    t->st = fx_store_open(&t->fx, &t->rows);
     assert_false(store_app_has(t->st, STORE_INCOMING_EVENT));
     assert_applies(t, text);
     assert_true(store_app_has(t->st, STORE_INCOMING_EVENT));

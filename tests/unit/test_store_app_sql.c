@@ -4,8 +4,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <poll.h>
-
 #include "core/base/clock.h"
 #include "tests/unit/store_fixture.h"
 
@@ -13,41 +11,15 @@ struct place {
     struct fx fx;
     struct store *st;
     struct buf out, err;
-    int n_packets;
+    struct fx_rows rows;
 };
-
-static void
-on_packet(void *arg, struct store_packet *p)
-{
-    struct place *t = arg;
-    (void)p;
-    t->n_packets++;
-}
-
-static void
-on_horizon(void *arg)
-{
-    (void)arg;
-}
-
-static void
-open_store(struct place *t)
-{
-    if (store_open(&t->st,
-                   &(struct store_options){
-                       .cfg = &t->fx.cfg, .front = STORE_FRONT_FCGI, .address = ""},
-                   &(struct store_hooks){
-                       .arg = t, .on_packet = on_packet, .on_horizon = on_horizon},
-                   &t->err) != RC_OK)
-        fail_msg("%.*s", STR_ARG(buf_str(&t->err)));
-}
 
 static int
 set_up(void **state)
 {
     struct place *t = xcalloc(1, sizeof *t);
     fx_open(&t->fx);
-    open_store(t);
+    t->st = fx_store_open(&t->fx, &t->rows);
     assert_int_equal(
         store_app_migrate(t->st, 1,
                           "CREATE TABLE line (id INTEGER PRIMARY KEY, text ANY) STRICT;"
@@ -84,30 +56,12 @@ assert_text(struct buf *b, const char *expected)
     buf_clear(b);
 }
 
-/* All units in one flush: usually one batch. */
-static void
-run(struct place *t, struct store_unit **units, struct fx_outcome *o, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        o[i] = (struct fx_outcome){0};
-        store_unit_submit(t->st, units[i], fx_copy_outcome, &o[i]);
-    }
-    store_flush(t->st);
-    while (!o[n - 1].is_done) {
-        struct pollfd fd = {.fd = store_fd(t->st), .events = POLLIN};
-        assert_true(poll(&fd, 1, 5000) >= 0);
-        store_pump(t->st);
-    }
-}
-
 static struct fx_outcome
 exec(struct place *t, const char *name, struct store_value v)
 {
     struct store_unit *u = store_unit_create();
-    struct fx_outcome o;
     store_unit_exec(u, name, &v, 1);
-    run(t, &u, &o, 1);
-    return o;
+    return fx_store_run(t->st, u);
 }
 
 #define TEXT(z) ((struct store_value){.type = STORE_TEXT, .s = STR(z)})
@@ -172,15 +126,15 @@ test_failing_statement_undoes_its_unit_and_no_other(void **state)
         store_unit_packet(units[i], FX_TO_ALL, fx_event("[\"x\"]"));
         store_unit_exec(units[i], "keep", i == 2 ? &other : &same, 1);
     }
-    t->n_packets = 0;
-    run(t, units, o, 3);
+    t->rows.n = 0;
+    fx_store_batch(t->st, units, o, 3);
     assert_int_equal(o[0].rc, RC_OK);
     assert_int_equal(o[1].rc, RC_INVALID);
     assert_string_equal(o[1].error,
                         "statement \"keep\": UNIQUE constraint failed: line.text");
     assert_int_equal(o[1].last_seq, 0);
     assert_int_equal(o[2].rc, RC_OK);
-    assert_int_equal(t->n_packets, 2);
+    assert_int_equal(t->rows.n, 2);
     assert_int_equal(store_last_seq(t->st), o[2].last_seq);
     assert_lines(t, "1 'same' 2 'other' ");
 }
@@ -204,7 +158,7 @@ test_endless_statement_is_stopped_and_the_batch_goes_on(void **state)
         store_unit_packet(units[i], FX_TO_ALL, fx_event("[\"x\"]"));
         store_unit_exec(units[i], i == 1 ? "endless" : "keep", &v[i], 1);
     }
-    run(t, units, o, 3);
+    fx_store_batch(t->st, units, o, 3);
     assert_int_equal(o[0].rc, RC_OK);
     assert_int_equal(o[1].rc, RC_INVALID);
     assert_string_equal(o[1].error, "statement \"endless\": takes longer than 50 ms");
@@ -239,11 +193,11 @@ test_statement_that_emits_reaches_the_tail(void **state)
             "INSERT INTO emit (event, args) VALUES ('said', json_array(new.text)); END",
             &t->err),
         RC_OK);
-    t->n_packets = 0;
+    t->rows.n = 0;
     o = exec(t, "keep", TEXT("hello"));
     assert_int_equal(o.rc, RC_OK);
     assert_true(o.last_seq > 0);
-    assert_int_equal(t->n_packets, 1);
+    assert_int_equal(t->rows.n, 1);
 }
 
 static void
@@ -262,7 +216,7 @@ test_rollback_by_a_trigger_hits_its_unit_only(void **state)
         RC_OK);
     store_unit_exec(units[0], "keep", &good, 1);
     store_unit_exec(units[1], "keep", &bad, 1);
-    run(t, units, o, 2);
+    fx_store_batch(t->st, units, o, 2);
     assert_int_equal(o[0].rc, RC_OK);
     assert_int_equal(o[1].rc, RC_INVALID);
     assert_string_equal(o[1].error, "statement \"keep\": not this one");
@@ -318,7 +272,7 @@ test_migration_is_applied_once_for_all_processes(void **state)
     assert_int_equal(exec(t, "keep", TEXT("kept")).rc, RC_OK);
     assert_int_equal(store_app_migrate(t->st, 1, "DROP TABLE line", &t->err), RC_OK);
     store_close(t->st);
-    open_store(t);
+    t->st = fx_store_open(&t->fx, &t->rows);
     assert_int_equal(store_app_migrate(t->st, 1, "DROP TABLE line", &t->err), RC_OK);
     assert_int_equal(
         store_app_add(t->st, "all", "SELECT id, text FROM line ORDER BY id", &t->err),

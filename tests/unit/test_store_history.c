@@ -4,45 +4,18 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "tests/unit/store_fixture.h"
-
-/* `o` is an outsider: SQLite's defaults, no function and no hook of ours. */
-struct place {
-    struct fx fx;
-    struct fx_process a, o;
-    int64_t session, s[3];
-};
-
-static int
-set_up(void **state)
-{
-    static const char *const IDS[3] = {"id0", "id1", "id2"};
-    struct place *t = xcalloc(1, sizeof *t);
-    fx_open(&t->fx);
-    fx_process_open(&t->fx, &t->a);
-    assert_int_equal(sqlite3_open(t->fx.file, &t->o.conn.db), SQLITE_OK);
-    t->session = fx_session(&t->a, "sid-secret", false);
-    for (int i = 0; i < 3; i++)
-        t->s[i] = fx_socket(&t->a, t->session, IDS[i]);
-    *state = t;
-    return 0;
-}
+#include "tests/unit/store_place.h"
 
 static int
 tear_down(void **state)
 {
     struct place *t = *state;
-    fx_check(&t->a);
     FX_ASSERT_TEXT(&t->a,
                    "SELECT n_bytes - (SELECT coalesce(sum(length(CAST(body AS BLOB)) + "
                    "coalesce(length(attachments), 0)), 0) FROM t_history) FROM "
                    "t_history_total",
                    "0");
-    assert_int_equal(sqlite3_close(t->o.conn.db), SQLITE_OK);
-    fx_process_close(&t->a);
-    fx_close(&t->fx);
-    free(t);
-    return 0;
+    return place_tear_down(state);
 }
 
 static void
@@ -59,14 +32,6 @@ emit(struct place *t, const char *room, const char *body)
 #define KEPT(room)                                                                       \
     "SELECT coalesce(group_concat(body, ' '), '') FROM (SELECT h.body FROM t_history h " \
     "JOIN t_room r USING (room_id) WHERE r.name = '" room "' ORDER BY h.seq)"
-
-static void
-assert_refused(struct place *t, const char *sql, const char *expected)
-{
-    char error[256];
-    assert_int_equal(fx_try(&t->o, error, sql), RC_INVALID);
-    assert_string_equal(error, expected);
-}
 
 static void
 forget(struct place *t, int64_t now_ms)
@@ -266,7 +231,7 @@ test_rule_of_a_dynamic_namespace_is_made_once(void **state)
                    "/talk-*5 601");
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, place_set_up, tear_down)
 
 int
 main(void)

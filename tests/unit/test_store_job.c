@@ -14,14 +14,11 @@ struct two {
 static int
 set_up(void **state)
 {
-    static const char *const IDS[3] = {"id0", "id1", "id2"};
     struct two *t = xcalloc(1, sizeof *t);
     fx_open(&t->fx);
     fx_process_open(&t->fx, &t->a);
     fx_process_open(&t->fx, &t->b);
-    t->session = fx_session(&t->a, "sid-secret", false);
-    for (int i = 0; i < 3; i++)
-        t->s[i] = fx_socket(&t->a, t->session, IDS[i]);
+    t->session = fx_three_sockets(&t->a, t->s);
     *state = t;
     return 0;
 }

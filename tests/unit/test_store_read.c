@@ -3,42 +3,15 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <poll.h>
-
 #include "tests/unit/store_fixture.h"
 
 struct place {
     struct fx fx;
     struct store *st;
     int64_t session, s[3];
+    struct fx_rows rows;
     struct buf out;
 };
-
-static void
-on_packet(void *arg, struct store_packet *p)
-{
-    (void)arg, (void)p;
-}
-
-static void
-on_horizon(void *arg)
-{
-    (void)arg;
-}
-
-static struct fx_outcome
-run(struct place *t, struct store_unit *u)
-{
-    struct fx_outcome o = {0};
-    store_unit_submit(t->st, u, fx_copy_outcome, &o);
-    store_flush(t->st);
-    while (!o.is_done) {
-        struct pollfd fd = {.fd = store_fd(t->st), .events = POLLIN};
-        assert_true(poll(&fd, 1, 5000) >= 0);
-        store_pump(t->st);
-    }
-    return o;
-}
 
 static int64_t
 add_socket(struct place *t, const char *nsp, const char *sio_id)
@@ -50,7 +23,7 @@ add_socket(struct place *t, const char *nsp, const char *sio_id)
                                                            .sio_id = str_of(sio_id),
                                                            .auth = STR("{\"a\":1}"),
                                                            .data = STR("[1]")});
-    o = run(t, u);
+    o = fx_store_run(t->st, u);
     assert_int_equal(o.rc, RC_OK);
     return o.sockets[0];
 }
@@ -60,23 +33,16 @@ join(struct place *t, int64_t socket_id, const char *room)
 {
     struct store_unit *u = store_unit_create();
     store_unit_join(u, FX_TO_SOCKET(socket_id), str_of(room));
-    assert_int_equal(run(t, u).rc, RC_OK);
+    assert_int_equal(fx_store_run(t->st, u).rc, RC_OK);
 }
 
 static int
 set_up(void **state)
 {
     struct place *t = xcalloc(1, sizeof *t);
-    struct buf err = {0};
     struct store_unit *u = store_unit_create();
     fx_open(&t->fx);
-    if (store_open(
-            &t->st,
-            &(struct store_options){
-                .cfg = &t->fx.cfg, .front = STORE_FRONT_FCGI, .address = "here"},
-            &(struct store_hooks){.on_packet = on_packet, .on_horizon = on_horizon},
-            &err) != RC_OK)
-        fail_msg("%.*s", STR_ARG(buf_str(&err)));
+    t->st = fx_store_open(&t->fx, &t->rows);
     store_unit_session_create(u,
                               &(struct store_session_new){.eio_sid = STR("sid-secret"),
                                                           .protocol = 3,
@@ -85,7 +51,7 @@ set_up(void **state)
                                                           .ping_ms = 5,
                                                           .due_ms = 7,
                                                           .connect_due_ms = 6});
-    t->session = run(t, u).lease.session_id;
+    t->session = fx_store_run(t->st, u).lease.session_id;
     t->s[0] = add_socket(t, "/", "idb");
     t->s[1] = add_socket(t, "/", "ida");
     t->s[2] = add_socket(t, "/chat", "idc");
@@ -200,7 +166,7 @@ test_closed_session_says_why_and_drops_what_was_half_received(void **state)
     struct store_session s;
     struct str a, b;
     store_unit_partial(u, t->session, STR("51-[]"), STR("abc"));
-    (void)run(t, u);
+    (void)fx_store_run(t->st, u);
     assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);
     assert_true(s.has_partial);
     assert_int_equal(store_read_partial(t->st, t->session, &a, &b), RC_OK);
@@ -209,7 +175,7 @@ test_closed_session_says_why_and_drops_what_was_half_received(void **state)
     u = store_unit_create();
     store_unit_session_parser(u, t->session, 1);
     store_unit_session_close(u, t->session, STR("ping timeout"), false, 1);
-    (void)run(t, u);
+    (void)fx_store_run(t->st, u);
     assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);
     assert_true(s.is_closed && !s.has_partial && s.parser == 1);
     assert_true(str_eqz(s.reason, "ping timeout"));
@@ -228,7 +194,7 @@ test_due_sessions_come_in_order(void **state)
                                                                  .protocol = 4,
                                                                  .is_websocket = i == 2,
                                                                  .due_ms = 6 - i});
-        (void)run(t, u);
+        (void)fx_store_run(t->st, u);
     }
     assert_int_equal(store_read_due_sessions(t->st, 6, 10, on_id, t), RC_OK);
     assert_out(t, "3;2;");
@@ -245,7 +211,7 @@ test_sockets_of_a_session_are_those_that_rows_may_concern(void **state)
     struct store_unit *u = store_unit_create();
     int64_t before, ended;
     store_unit_socket_end(u, t->s[0], false, STR("x"), 1);
-    ended = run(t, u).last_seq;
+    ended = fx_store_run(t->st, u).last_seq;
     before = ended - 1;
     assert_int_equal(store_read_sockets(t->st, t->session, ended, on_session_socket, t),
                      RC_OK);
@@ -280,7 +246,7 @@ test_memberships_and_rooms_of_a_socket(void **state)
     join(t, t->s[0], "a");
     join(t, t->s[2], "c");
     store_unit_leave(u, FX_TO_SOCKET(t->s[0]), STR("b"));
-    left = run(t, u).last_seq;
+    left = fx_store_run(t->st, u).last_seq;
     join(t, t->s[0], "Z");
     assert_int_equal(store_read_rooms(t->st, t->s[0], on_name, t), RC_OK);
     assert_out(t, "Z;a;");
@@ -332,16 +298,16 @@ test_namespaces_are_ensured_and_named(void **state)
 {
     struct place *t = *state;
     struct str name;
-    int64_t id, again;
+    int64_t id;
+    struct fx_process o = {0};
+    assert_int_equal(sqlite3_open(t->fx.file, &o.conn.db), SQLITE_OK);
     assert_int_equal(store_nsp_ensure(t->st, STR("/custom")), RC_OK);
-    assert_int_equal(store_read_nsp_id(t->st, STR("/custom"), &id), RC_OK);
+    id = fx_int(&o, "SELECT nsp_id FROM t_nsp WHERE name = '/custom'");
     assert_int_equal(store_nsp_ensure(t->st, STR("/custom")), RC_OK);
-    assert_int_equal(store_read_nsp_id(t->st, STR("/custom"), &again), RC_OK);
-    assert_int_equal(id, again);
+    FX_ASSERT_INT(&o, "SELECT nsp_id FROM t_nsp WHERE name = '/custom'", id);
+    assert_int_equal(sqlite3_close(o.conn.db), SQLITE_OK);
     assert_int_equal(store_read_nsp_name(t->st, id, &name), RC_OK);
     assert_true(str_eqz(name, "/custom"));
-    assert_int_equal(store_read_nsp_id(t->st, STR("/Custom"), &id), RC_OK);
-    assert_int_equal(id, 0);
     assert_int_equal(store_read_nsp_name(t->st, 99, &name), RC_NOTFOUND);
 }
 
@@ -377,7 +343,7 @@ test_snapshot_does_not_see_later_commits(void **state)
     assert_int_equal(store_read_begin(t->st, &before), RC_OK);
     store_unit_session_close(u, t->session, STR("x"), false, 1);
     store_unit_packet(u, FX_TO_ALL, fx_event("[]"));
-    (void)run(t, u);
+    (void)fx_store_run(t->st, u);
     assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);
     assert_false(s.is_closed);
     store_read_end(t->st);
@@ -397,12 +363,12 @@ test_answers_come_in_their_order(void **state)
     int64_t n_expected = -1;
     store_unit_ask(u, FX_TO_ALL, fx_event("[\"q\"]"), STORE_NEVER_MS, STR("later"), 0,
                    STR_NONE);
-    o = run(t, u);
+    o = fx_store_run(t->st, u);
     for (int i = 1; i >= 0; i--) {
         u = store_unit_create();
         store_unit_answer(u, o.last_seq, t->s[i], i ? STR("[1]") : STR("[0]"),
                           i ? STR("abcd") : STR_NONE);
-        (void)run(t, u);
+        (void)fx_store_run(t->st, u);
         assert_int_equal(store_read_answers(t->st, o.last_seq, &n_expected, on_answer, t),
                          RC_OK);
         assert_int_equal(n_expected, 2);
@@ -422,7 +388,7 @@ test_stray_jobs_are_seen_before_they_are_due(void **state)
     struct store_unit *u = store_unit_create();
     int64_t due_ms = 0;
     store_unit_job(u, 1, STR("mine"), 0, STR_NONE);
-    (void)run(t, u);
+    (void)fx_store_run(t->st, u);
     assert_int_equal(store_read_stray_job(t->st, 100, &due_ms), RC_OK);
     assert_true(due_ms == INT64_MAX);
     assert_int_equal(sqlite3_open(t->fx.file, &o.conn.db), SQLITE_OK);

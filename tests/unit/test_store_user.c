@@ -4,41 +4,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "tests/unit/store_fixture.h"
-
-/* `o` is an outsider: SQLite's defaults, no function and no hook of ours. */
-struct place {
-    struct fx fx;
-    struct fx_process a, o;
-    int64_t session, s[3];
-};
-
-static int
-set_up(void **state)
-{
-    static const char *const IDS[3] = {"id0", "id1", "id2"};
-    struct place *t = xcalloc(1, sizeof *t);
-    fx_open(&t->fx);
-    fx_process_open(&t->fx, &t->a);
-    assert_int_equal(sqlite3_open(t->fx.file, &t->o.conn.db), SQLITE_OK);
-    t->session = fx_session(&t->a, "sid-secret", false);
-    for (int i = 0; i < 3; i++)
-        t->s[i] = fx_socket(&t->a, t->session, IDS[i]);
-    *state = t;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    struct place *t = *state;
-    fx_check(&t->a);
-    assert_int_equal(sqlite3_close(t->o.conn.db), SQLITE_OK);
-    fx_process_close(&t->a);
-    fx_close(&t->fx);
-    free(t);
-    return 0;
-}
+#include "tests/unit/store_place.h"
 
 static void
 set_user(struct place *t, int i, const char *user)
@@ -81,14 +47,6 @@ forget(struct place *t, int64_t now_ms)
     struct store_unit *u = store_unit_create();
     store_unit_forget(u, now_ms, 10);
     assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
-}
-
-static void
-assert_refused(struct place *t, const char *sql, const char *expected)
-{
-    char error[256];
-    assert_int_equal(fx_try(&t->o, error, sql), RC_INVALID);
-    assert_string_equal(error, expected);
 }
 
 /* ---- presence ---- */
@@ -483,7 +441,7 @@ test_expiry_says_what_is_wrong(void **state)
                    "socket_expiry.is_close: must be 0 or 1");
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, place_set_up, place_tear_down)
 
 int
 main(void)

@@ -4,61 +4,22 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "tests/unit/store_fixture.h"
+#include "tests/unit/store_place.h"
 
-/* `o` is an outsider: SQLite's defaults, no function and no hook of ours. */
-struct place {
-    struct fx fx;
-    struct fx_process a, o;
-    int64_t session, s[3], x;
-};
-
+/* ann is id1, id2 and idx. */
 static int
 set_up(void **state)
 {
-    struct place *t = xcalloc(1, sizeof *t);
     struct store_unit *u = store_unit_create();
-    fx_open(&t->fx);
-    fx_process_open(&t->fx, &t->a);
-    assert_int_equal(sqlite3_open(t->fx.file, &t->o.conn.db), SQLITE_OK);
-    t->session = fx_session(&t->a, "sid-secret-of-somebody", false);
-    t->s[0] = fx_socket(&t->a, t->session, "id0");
-    t->s[1] = fx_socket(&t->a, t->session, "id1");
-    t->s[2] = fx_socket(&t->a, t->session, "id2");
-    t->x = fx_socket_in(&t->a, t->session, "idx", "/chat");
-    fx_join(&t->a, t->s[0], "R");
-    fx_join(&t->a, t->s[1], "R");
+    struct place *t;
+    (void)place_set_up_rooms(state);
+    t = *state;
     store_unit_socket_user(u, t->s[1], STR("ann"));
     store_unit_socket_user(u, t->s[2], STR("ann"));
     store_unit_socket_user(u, t->x, STR("ann"));
     (void)fx_run(&t->a, u);
     fx_exec(&t->a, "DELETE FROM t_job"); /* that ann has come */
-    *state = t;
     return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    struct place *t = *state;
-    fx_check(&t->a);
-    assert_int_equal(sqlite3_close(t->o.conn.db), SQLITE_OK);
-    fx_process_close(&t->a);
-    fx_close(&t->fx);
-    free(t);
-    return 0;
-}
-
-#define NEWEST "(SELECT * FROM t_packet ORDER BY seq DESC LIMIT 1)"
-
-static void
-assert_refused(struct place *t, const char *sql, const char *expected)
-{
-    char error[256];
-    int64_t n = fx_int(&t->o, "SELECT count(*) FROM t_packet");
-    assert_int_equal(fx_try(&t->o, error, sql), RC_INVALID);
-    assert_string_equal(error, expected);
-    assert_int_equal(fx_int(&t->o, "SELECT count(*) FROM t_packet"), n);
 }
 
 /* ---- targets ---- */
@@ -507,7 +468,7 @@ test_ask_of_one_that_owes_too_much_is_of_nobody(void **state)
 int
 main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, place_tear_down)
     const struct CMUnitTest tests[] = {
         T(test_emit_to_rooms_users_and_all_but),
         T(test_emit_to_none_of_many_is_no_row),

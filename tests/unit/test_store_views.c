@@ -4,56 +4,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "tests/unit/store_fixture.h"
-
-/* `o` is an outsider: SQLite's defaults, no function and no hook of ours. */
-struct place {
-    struct fx fx;
-    struct fx_process a, o;
-    int64_t session, s[3], x;
-};
-
-static int
-set_up(void **state)
-{
-    struct place *t = xcalloc(1, sizeof *t);
-    fx_open(&t->fx);
-    fx_process_open(&t->fx, &t->a);
-    assert_int_equal(sqlite3_open(t->fx.file, &t->o.conn.db), SQLITE_OK);
-    t->session = fx_session(&t->a, "sid-secret-of-somebody", false);
-    t->s[0] = fx_socket(&t->a, t->session, "id0");
-    t->s[1] = fx_socket(&t->a, t->session, "id1");
-    t->s[2] = fx_socket(&t->a, t->session, "id2");
-    t->x = fx_socket_in(&t->a, t->session, "idx", "/chat");
-    fx_join(&t->a, t->s[0], "R");
-    fx_join(&t->a, t->s[1], "R");
-    *state = t;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    struct place *t = *state;
-    fx_check(&t->a);
-    assert_int_equal(sqlite3_close(t->o.conn.db), SQLITE_OK);
-    fx_process_close(&t->a);
-    fx_close(&t->fx);
-    free(t);
-    return 0;
-}
-
-#define NEWEST "(SELECT * FROM t_packet ORDER BY seq DESC LIMIT 1)"
-
-static void
-assert_refused(struct place *t, const char *sql, const char *expected)
-{
-    char error[256];
-    int64_t n = fx_int(&t->o, "SELECT count(*) FROM t_packet");
-    assert_int_equal(fx_try(&t->o, error, sql), RC_INVALID);
-    assert_string_equal(error, expected);
-    assert_int_equal(fx_int(&t->o, "SELECT count(*) FROM t_packet"), n);
-}
+#include "tests/unit/store_place.h"
 
 /* ---- emit ---- */
 
@@ -374,7 +325,7 @@ test_interface_works_without_trusted_schema_in_newer_sqlite(void **state)
 int
 main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, place_set_up_rooms, place_tear_down)
     const struct CMUnitTest tests[] = {
         T(test_emit_to_everybody),
         T(test_emit_relays_args_as_they_are_written),
