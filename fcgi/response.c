@@ -103,8 +103,9 @@ append_headers(struct buf *head, struct str lines)
     }
 }
 
-const char *
-fcgi_response_reason(int status)
+/* The standard phrase: "Bad Request" for 400. */
+static const char *
+reason_of(int status)
 {
     static const struct {
         int status;
@@ -171,7 +172,7 @@ fcgi_response_encode(struct fcgi_deflater *d, struct buf *head, struct str *body
     buf_append_z(head, "Status: ");
     buf_append_int(head, status);
     buf_append_c(head, ' ');
-    buf_append_z(head, fcgi_response_reason(status));
+    buf_append_z(head, reason_of(status));
     if (a->content_type) {
         buf_append_z(head, "\r\nContent-Type: ");
         buf_append_z(head, a->content_type);

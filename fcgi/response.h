@@ -19,7 +19,4 @@ void fcgi_deflater_destroy(struct fcgi_deflater *d);
 void fcgi_response_encode(struct fcgi_deflater *d, struct buf *head, struct str *body,
                           const struct engine_answer *a, enum fcgi_coding coding);
 
-/* The standard phrase: "Bad Request" for 400. A literal. */
-const char *fcgi_response_reason(int status);
-
 #endif

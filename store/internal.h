@@ -166,8 +166,6 @@ store_log_read(struct store_conn *c, int64_t from_seq, int64_t to_seq, size_t n,
 MUST_CHECK enum rc store_log_max(struct store_conn *c, int64_t *seq); /* 0: no rows */
 MUST_CHECK enum rc
 store_log_horizon(struct store_conn *c, int64_t *seq); /* rows up to here are pruned */
-/* A packet from the columns of a statement whose columns begin as those of `log_read`. */
-struct store_packet *store_log_decode(sqlite3_stmt *stmt);
 
 /* user.c: in the open transaction of `c`: what the views of users know of the options. */
 MUST_CHECK enum rc store_user_limits(struct store_conn *c, const struct cfg *cfg);
@@ -185,7 +183,6 @@ void store_read_leave(struct store_conn *c);
 /* store_unit_submit() ends here: the unit waits for the next store_flush(). */
 void store_queue_unit(struct store *st, struct store_unit *u);
 struct store_conn *store_reader(struct store *st);
-const struct cfg *store_cfg(const struct store *st);
 /* Is a read on the loop safe now (both copies of the WAL-index header agree)? Then the
  * header comes back. */
 bool store_can_read(const struct store *st, struct store_head *head);

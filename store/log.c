@@ -143,6 +143,48 @@ store_log_append(struct store_write *w, struct store_packet *p)
     return RC_OK;
 }
 
+/* A damaged list leaves the row without targets: it concerns nobody. */
+static void
+decode_keys(sqlite3_stmt *stmt, int column, int64_t **keys, uint32_t *n)
+{
+    size_t n_keys = 0;
+    if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
+        return;
+    if (store_packet_decode_keys(conn_column(stmt, column), keys, &n_keys) != RC_OK)
+        log_warn("store", "log.damaged",
+                 LOG_I("seq", sqlite3_column_int64(stmt, COL_SEQ)));
+    *n = (uint32_t)n_keys;
+}
+
+/* From the columns of log_read. */
+static struct store_packet *
+decode(sqlite3_stmt *stmt)
+{
+    struct store_packet *p = store_packet_create(
+        (enum store_kind)sqlite3_column_int(stmt, COL_KIND), conn_column(stmt, COL_BODY),
+        conn_column(stmt, COL_ATTACHMENTS));
+    p->seq = sqlite3_column_int64(stmt, COL_SEQ);
+    p->nsp_id = sqlite3_column_int64(stmt, COL_NSP_ID);
+    p->to_kind = (enum store_to)sqlite3_column_int(stmt, COL_TO_KIND);
+    p->to_id = sqlite3_column_int64(stmt, COL_TO_ID);
+    if (p->to_kind == STORE_TO_NSP && !p->to_id)
+        p->to_id = p->nsp_id;
+    decode_keys(stmt, COL_TO_LIST, &p->to_keys, &p->n_to_keys);
+    decode_keys(stmt, COL_NOT_LIST, &p->not_keys, &p->n_not_keys);
+    p->skip_id = sqlite3_column_int64(stmt, COL_SKIP_ID);
+    p->arg_id = sqlite3_column_int64(stmt, COL_ARG_ID);
+    p->socket_id = sqlite3_column_int64(stmt, COL_SOCKET_ID);
+    if (sqlite3_column_type(stmt, COL_ACK_ID) != SQLITE_NULL)
+        p->ack_id = sqlite3_column_int64(stmt, COL_ACK_ID);
+    p->is_ask = sqlite3_column_int(stmt, COL_IS_ASK) != 0;
+    p->is_volatile = sqlite3_column_int(stmt, COL_IS_VOLATILE) != 0;
+    p->is_local = sqlite3_column_int(stmt, COL_IS_LOCAL) != 0;
+    p->is_plain = sqlite3_column_int(stmt, COL_IS_PLAIN) != 0;
+    p->origin_id = sqlite3_column_int64(stmt, COL_ORIGIN_ID);
+    p->made_ms = sqlite3_column_int64(stmt, COL_MADE_MS);
+    return p;
+}
+
 enum rc
 store_log_read(struct store_conn *c, int64_t from_seq, int64_t to_seq, size_t n,
                store_packet_fn *fn, void *arg, int64_t *last)
@@ -155,7 +197,7 @@ store_log_read(struct store_conn *c, int64_t from_seq, int64_t to_seq, size_t n,
     sqlite3_bind_int64(stmt, STORE_PARAM_log_read_to_seq, to_seq);
     sqlite3_bind_int64(stmt, STORE_PARAM_log_read_n, (int64_t)n);
     while ((rc = conn_step(stmt)) == RC_OK) {
-        struct store_packet *p = store_log_decode(stmt);
+        struct store_packet *p = decode(stmt);
         at = p->seq;
         n_rows++;
         n_bytes += p->body.len + p->attachments.len;
@@ -191,45 +233,4 @@ store_log_horizon(struct store_conn *c, int64_t *seq)
         *seq = sqlite3_column_int64(stmt, 0);
     sqlite3_reset(stmt);
     return rc;
-}
-
-/* A damaged list leaves the row without targets: it concerns nobody. */
-static void
-decode_keys(sqlite3_stmt *stmt, int column, int64_t **keys, uint32_t *n)
-{
-    size_t n_keys = 0;
-    if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
-        return;
-    if (store_packet_decode_keys(conn_column(stmt, column), keys, &n_keys) != RC_OK)
-        log_warn("store", "log.damaged",
-                 LOG_I("seq", sqlite3_column_int64(stmt, COL_SEQ)));
-    *n = (uint32_t)n_keys;
-}
-
-struct store_packet *
-store_log_decode(sqlite3_stmt *stmt)
-{
-    struct store_packet *p = store_packet_create(
-        (enum store_kind)sqlite3_column_int(stmt, COL_KIND), conn_column(stmt, COL_BODY),
-        conn_column(stmt, COL_ATTACHMENTS));
-    p->seq = sqlite3_column_int64(stmt, COL_SEQ);
-    p->nsp_id = sqlite3_column_int64(stmt, COL_NSP_ID);
-    p->to_kind = (enum store_to)sqlite3_column_int(stmt, COL_TO_KIND);
-    p->to_id = sqlite3_column_int64(stmt, COL_TO_ID);
-    if (p->to_kind == STORE_TO_NSP && !p->to_id)
-        p->to_id = p->nsp_id;
-    decode_keys(stmt, COL_TO_LIST, &p->to_keys, &p->n_to_keys);
-    decode_keys(stmt, COL_NOT_LIST, &p->not_keys, &p->n_not_keys);
-    p->skip_id = sqlite3_column_int64(stmt, COL_SKIP_ID);
-    p->arg_id = sqlite3_column_int64(stmt, COL_ARG_ID);
-    p->socket_id = sqlite3_column_int64(stmt, COL_SOCKET_ID);
-    if (sqlite3_column_type(stmt, COL_ACK_ID) != SQLITE_NULL)
-        p->ack_id = sqlite3_column_int64(stmt, COL_ACK_ID);
-    p->is_ask = sqlite3_column_int(stmt, COL_IS_ASK) != 0;
-    p->is_volatile = sqlite3_column_int(stmt, COL_IS_VOLATILE) != 0;
-    p->is_local = sqlite3_column_int(stmt, COL_IS_LOCAL) != 0;
-    p->is_plain = sqlite3_column_int(stmt, COL_IS_PLAIN) != 0;
-    p->origin_id = sqlite3_column_int64(stmt, COL_ORIGIN_ID);
-    p->made_ms = sqlite3_column_int64(stmt, COL_MADE_MS);
-    return p;
 }

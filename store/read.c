@@ -458,14 +458,6 @@ store_read_dynamic_nsps(struct store *st, store_name_fn *fn, void *arg)
     return end_rows(q, rc);
 }
 
-enum rc
-store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id)
-{
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
-    return rc == RC_OK ? store_nsp_find(c, name, nsp_id) : rc;
-}
-
 /* ---- log, answers ---- */
 
 enum rc

@@ -95,8 +95,6 @@ store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name);
 /* Names of the namespaces that exist by a pattern. */
 MUST_CHECK enum rc
 store_read_dynamic_nsps(struct store *st, store_name_fn *fn, void *arg);
-/* 0 if it does not exist. */
-MUST_CHECK enum rc store_read_nsp_id(struct store *st, struct str name, int64_t *nsp_id);
 
 /* Rows up to here are pruned. */
 MUST_CHECK enum rc store_read_horizon(struct store *st, int64_t *horizon_seq);

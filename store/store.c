@@ -654,12 +654,6 @@ store_reader(struct store *st)
     return &st->reader;
 }
 
-const struct cfg *
-store_cfg(const struct store *st)
-{
-    return st->cfg;
-}
-
 bool
 store_can_read(const struct store *st, struct store_head *head)
 {

@@ -43,8 +43,9 @@ store_value_bind(sqlite3_stmt *q, const struct store_value *values, size_t n)
         store_value_bind_one(q, (int)i + 1, &values[i]);
 }
 
-void
-store_value_read(sqlite3_stmt *q, int column, struct store_value *out)
+/* Borrowed until the next step. */
+static void
+read_value(sqlite3_stmt *q, int column, struct store_value *out)
 {
     *out = (struct store_value){.type = STORE_NULL};
     switch (sqlite3_column_type(q, column)) {
@@ -89,7 +90,7 @@ store_value_run(struct store_conn *c, sqlite3_stmt *q, bool is_bounded, store_ro
         if (!fn)
             continue;
         for (int i = 0; i < n_columns; i++)
-            store_value_read(q, i, &row[i]);
+            read_value(q, i, &row[i]);
         fn(arg, row, (size_t)n_columns);
     }
     sqlite3_progress_handler(c->db, 0, NULL, NULL);

@@ -115,6 +115,17 @@ is_key(struct str s)
     return true;
 }
 
+/* Is `token` in a comma-separated list, whatever its case? */
+static bool
+has_token(struct str list, const char *token)
+{
+    struct str item;
+    while (ws_request_next_item(&list, ',', &item))
+        if (str_eq_nocase(item, token))
+            return true;
+    return false;
+}
+
 static void
 decode_upgrade(struct ws_request *r)
 {
@@ -122,7 +133,7 @@ decode_upgrade(struct ws_request *r)
     struct str version = engine_header_get(e, "sec-websocket-version"), offered;
     r->upgrade = WS_UPGRADE_NONE;
     if (!str_eqz(e->method, "GET") ||
-        !ws_request_has_token(engine_header_get(e, "connection"), "upgrade") ||
+        !has_token(engine_header_get(e, "connection"), "upgrade") ||
         !str_eq_nocase(engine_header_get(e, "upgrade"), "websocket"))
         return;
     r->key = engine_header_get(e, "sec-websocket-key");
@@ -223,16 +234,6 @@ ws_request_set_remote(struct ws_request *r, struct str peer, const char *trusted
         if (!is_trusted(address, trusted))
             return;
     }
-}
-
-bool
-ws_request_has_token(struct str list, const char *token)
-{
-    struct str item;
-    while (ws_request_next_item(&list, ',', &item))
-        if (str_eq_nocase(item, token))
-            return true;
-    return false;
 }
 
 bool

@@ -42,8 +42,6 @@ MUST_CHECK enum rc ws_request_decode(struct ws_request *r, char *head, size_t le
  * X-Forwarded-For counts only if `peer` is one of the addresses in `trusted` (separated
  * by spaces): the last address in it that is not trusted itself. */
 void ws_request_set_remote(struct ws_request *r, struct str peer, const char *trusted);
-/* Is `token` in a comma-separated list, whatever its case? */
-bool ws_request_has_token(struct str list, const char *token);
 /* Cuts the next element off a list, without white space around it; false at the end. */
 bool ws_request_next_item(struct str *list, char separator, struct str *item);
 

@@ -166,9 +166,8 @@ void session_close_step(struct engine *e, struct store_unit *u, int64_t session_
 /* When a polling session dies if nothing happens: the earlier of heartbeat and connect
  * deadline. */
 int64_t session_due_ms(const struct cfg *cfg, int64_t ping_ms, int64_t connect_due_ms);
-/* Is that time over (a WebSocket's is its sidecar's business), and why it dies then. */
+/* Is that time over (a WebSocket's is its sidecar's business)? */
 bool session_is_dead(const struct store_session *s, int64_t now_ms);
-enum sio_reason session_death(const struct store_session *s, int64_t now_ms);
 /* May its next message choose the parser: as far as the store knows, none came (a session
  * that was refused everywhere looks like that too). */
 bool session_can_choose_parser(const struct store_session *s);

@@ -324,14 +324,6 @@ session_is_dead(const struct store_session *s, int64_t now_ms)
     return s->due_ms != 0 && now_ms >= s->due_ms;
 }
 
-/* EIO-PING-TIMEOUT, SIO-CONNECT-TIMEOUT */
-enum sio_reason
-session_death(const struct store_session *s, int64_t now_ms)
-{
-    bool is_late = s->connect_due_ms != 0 && now_ms >= s->connect_due_ms;
-    return is_late ? SIO_R_FORCED_SERVER_CLOSE : SIO_R_PING_TIMEOUT;
-}
-
 bool
 session_can_choose_parser(const struct store_session *s)
 {
@@ -352,12 +344,20 @@ session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
              LOG_Z("reason", sio_reason_text(reason)));
 }
 
+/* EIO-PING-TIMEOUT, SIO-CONNECT-TIMEOUT */
+static enum sio_reason
+death_reason(const struct store_session *s, int64_t now_ms)
+{
+    bool is_late = s->connect_due_ms != 0 && now_ms >= s->connect_due_ms;
+    return is_late ? SIO_R_FORCED_SERVER_CLOSE : SIO_R_PING_TIMEOUT;
+}
+
 struct store_unit *
 session_expire_unit(struct engine *e, const struct store_session *s, int64_t now_ms)
 {
     struct store_unit *u = store_unit_create();
     store_unit_guard_due(u, s->session_id, now_ms);
-    session_close_step(e, u, s->session_id, session_death(s, now_ms));
+    session_close_step(e, u, s->session_id, death_reason(s, now_ms));
     return u;
 }
 

@@ -93,8 +93,8 @@ ws_end(struct engine_ws *w, enum sio_reason reason)
     engine_later(e, &w->later, ws_turn);
 }
 
-void
-ws_close_conn(struct engine_ws *w, int code)
+static void
+close_conn(struct engine_ws *w, int code)
 {
     void *conn = w->conn;
     if (conn == NULL)
@@ -334,7 +334,7 @@ ws_turn(struct later *l)
         adapter_leave(&w->e->adapter, &w->sub);
         timers_disarm(&w->e->timers, &w->timer);
         ws_flush_held(w);
-        ws_close_conn(w, w->e->is_draining ? CODE_RESTART : CODE_NORMAL);
+        close_conn(w, w->e->is_draining ? CODE_RESTART : CODE_NORMAL);
         ws_release(w);
         return;
     }

@@ -96,7 +96,6 @@ struct engine_ws *ws_create(struct engine *e, void *conn);
 void ws_end(struct engine_ws *w, enum sio_reason reason);
 /* Frees it, if it is closed, let go of by the front, and no unit of it is under way. */
 void ws_release(struct engine_ws *w);
-void ws_close_conn(struct engine_ws *w, int code);
 /* What the session's packets look like from now on. */
 void ws_set_parser(struct engine_ws *w, enum sio_parser parser, bool can_choose);
 /* Revision 3: the session joins `/` by itself, now or in ws_turn. */

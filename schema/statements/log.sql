@@ -17,7 +17,7 @@ VALUES (:kind, :nsp_id, :to_kind, :to_id, :to_list, :not_list, :skip_id, :arg_id
     :origin_id, :made_ms, :body);
 
 -- name: log_read
--- in: from_seq to_seq n; out: the columns that store_log_decode() wants; at most n rows
+-- in: from_seq to_seq n; out: the columns that decode() wants; at most n rows
 SELECT seq, kind, nsp_id, to_kind, to_id, to_list, not_list, skip_id, arg_id, socket_id, ack_id,
     is_ask, is_volatile, is_local, is_plain, origin_id, made_ms, body, attachments
 FROM t_packet WHERE seq > :from_seq AND seq <= :to_seq ORDER BY seq LIMIT :n;

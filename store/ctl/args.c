@@ -41,8 +41,8 @@ print_options(FILE *out, const struct ctl_option *list)
     buf_fini(&b);
 }
 
-void
-ctl_print_usage(FILE *out, const struct ctl_command *command)
+static void
+print_usage(FILE *out, const struct ctl_command *command)
 {
     if (command)
         fprintf(out, "usage: siolite %s [OPTION]...%s%s\n", command->name,
@@ -55,7 +55,7 @@ static void
 print_help(const struct ctl_command *command)
 {
     const struct ctl_command *k;
-    ctl_print_usage(stdout, command);
+    print_usage(stdout, command);
     if (command) {
         printf("\n%s.\n", command->help);
         if (command->options) {
@@ -163,7 +163,7 @@ check_words(const struct ctl *c)
         return -1;
     ctl_usage(c, c->n_words < c->command->n_words_min ? "an argument is missing"
                                                       : "too many arguments");
-    ctl_print_usage(stderr, c->command);
+    print_usage(stderr, c->command);
     return CTL_USAGE;
 }
 

@@ -72,7 +72,6 @@ __attribute__((format(printf, 2, 3))) int
 ctl_usage(const struct ctl *c, const char *fmt, ...); /* CTL_USAGE */
 __attribute__((format(printf, 2, 3))) int
 ctl_fail(const struct ctl *c, const char *fmt, ...); /* CTL_FAILED */
-void ctl_print_usage(FILE *out, const struct ctl_command *command);
 
 /* ---- database.c ---- */
 /* Opens the database, which must be there unless `may_create`. Returns 0, or an exit
@@ -122,9 +121,6 @@ void ctl_verb_option(struct ctl_verb *v, const struct ctl *c, const char *option
 /* 1, if the flag was given. */
 void ctl_verb_flag(struct ctl_verb *v, const struct ctl *c, const char *option,
                    const char *column);
-/* An option that may be repeated: once is `one`, several are a JSON array in `many`. */
-void ctl_verb_list(struct ctl_verb *v, const struct ctl *c, const char *option,
-                   const char *one, const char *many);
 /* --room, --except, --user, --nsp */
 void ctl_verb_target(struct ctl_verb *v, const struct ctl *c);
 /* args: the words from the given one on, as JSON or with --text as they are; and

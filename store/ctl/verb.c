@@ -71,9 +71,10 @@ ctl_verb_flag(struct ctl_verb *v, const struct ctl *c, const char *option,
         ctl_verb_number(v, column, 1);
 }
 
-void
-ctl_verb_list(struct ctl_verb *v, const struct ctl *c, const char *option,
-              const char *one, const char *many)
+/* An option that may be repeated: once is `one`, several are a JSON array in `many`. */
+static void
+add_list(struct ctl_verb *v, const struct ctl *c, const char *option, const char *one,
+         const char *many)
 {
     struct buf b = {0};
     size_t n = 0;
@@ -94,8 +95,8 @@ void
 ctl_verb_target(struct ctl_verb *v, const struct ctl *c)
 {
     ctl_verb_option(v, c, "nsp", "nsp");
-    ctl_verb_list(v, c, "room", "room", "rooms");
-    ctl_verb_list(v, c, "except", "except_room", "except_rooms");
+    add_list(v, c, "room", "room", "rooms");
+    add_list(v, c, "except", "except_room", "except_rooms");
     ctl_verb_option(v, c, "user", "user");
 }
 
