@@ -198,49 +198,36 @@ answer(struct ws_handshakes *h, int fd, const char *peer, int status,
     buf_fini(&b);
 }
 
-/* A request without upgrade. Engine.IO's answers for our path: this server knows
- * WebSocket only. */
+/* What the engine says instead of a WebSocket. */
 static void
-answer_plain(struct ws_handshakes *h, int fd, const char *peer)
+answer_for_engine(struct ws_handshakes *h, int fd, const char *peer,
+                  struct engine_ws_answer *a)
 {
-    const struct engine_request *r = &h->request.engine;
-    struct eio_param params[EIO_PARAMS_MAX];
-    struct eio_request query;
-    struct buf scratch = {0}, body = {0};
-    enum eio_error error = EIO_E_TRANSPORT_UNKNOWN;
-    size_t n;
-    if (eio_query_decode(r->query, &scratch, params, &n) == RC_OK) {
-        eio_request_decode(params, n, &query);
-        if (query.has_transport && query.transport == EIO_WEBSOCKET)
-            error = EIO_E_BAD_REQUEST;
-    }
-    eio_error_encode(&body, error, NULL);
-    answer(h, fd, peer, eio_error_status(error), "application/json", "", buf_str(&body));
-    buf_fini(&scratch);
-    buf_fini(&body);
+    buf_append_c(&a->headers, '\0');
+    answer(h, fd, peer, a->status, a->content_type, a->headers.p, buf_str(&a->body));
 }
 
-/* An upgrade for our path: asks the engine, then lws takes the connection. */
+/* A request for our path: asks the engine; the connection of an upgrade goes to lws. */
 static void
-upgrade(struct ws_handshakes *h, int fd, const char *peer)
+answer_ours(struct ws_handshakes *h, int fd, const char *peer)
 {
     struct ws_request *r = &h->request;
-    const char *content_type = TEXT_HTML;
-    struct buf body = {0};
-    int status = 400;
-    if (engine_ws_check(h->server->engine, &r->engine, &status, &content_type, &body) !=
-        RC_OK)
-        answer(h, fd, peer, status, content_type ? content_type : TEXT_HTML,
-               status == 429 ? "Retry-After: 1\r\n" : "", buf_str(&body));
-    else if (r->upgrade == WS_UPGRADE_KEY)
+    struct engine_ws_answer a = {0};
+    if (r->upgrade == WS_UPGRADE_NONE) {
+        engine_ws_refuse(h->server->engine, &r->engine, &a);
+        answer_for_engine(h, fd, peer, &a);
+    } else if (engine_ws_check(h->server->engine, &r->engine, &a) != RC_OK) {
+        answer_for_engine(h, fd, peer, &a);
+    } else if (r->upgrade == WS_UPGRADE_KEY) {
         answer(h, fd, peer, 400, TEXT_HTML, "",
                STR("Missing or invalid Sec-WebSocket-Key header"));
-    else if (r->upgrade == WS_UPGRADE_VERSION)
+    } else if (r->upgrade == WS_UPGRADE_VERSION) {
         answer(h, fd, peer, 400, TEXT_HTML, "Sec-WebSocket-Version: 13, 8\r\n",
                STR("Missing or invalid Sec-WebSocket-Version header"));
-    else
-        ws_server_adopt(h->server, fd, r);
-    buf_fini(&body);
+    } else {
+        ws_server_adopt(h->server, fd, r, buf_str(&a.headers));
+    }
+    engine_ws_answer_fini(&a);
 }
 
 /* The head, in h->head, is complete or will never be. Takes the descriptor. */
@@ -261,14 +248,12 @@ decide(struct ws_handshakes *h, int fd, const char *peer, enum head_state state,
     } else if (!eio_path_is_ours(h->request.engine.path, cfg->path,
                                  cfg->is_slash_needed)) {
         answer(h, fd, peer, 404, TEXT_PLAIN, "", STR("Not Found"));
-    } else if (h->request.upgrade == WS_UPGRADE_NONE) {
-        answer_plain(h, fd, peer);
     } else if (h->server->engine == NULL) {
         answer(h, fd, peer, 503, TEXT_PLAIN, "", STR("shutting down"));
     } else {
         ws_request_set_remote(&h->request, str_of(peer), cfg->trusted_proxy);
         h->request.engine.is_https |= h->is_https;
-        upgrade(h, fd, peer);
+        answer_ours(h, fd, peer);
     }
 }
 

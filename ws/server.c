@@ -22,11 +22,13 @@ enum {
     SERV_BUFFER = 8192, /* of the process: for reading, and for the 101 */
     HEAD_BUFFER = 1024, /* for the head that ws_server_adopt() makes */
     SUBPROTOCOL_MAX = 512,
+    END_BYTES = 16, /* of the 101 that lws still writes behind our lines */
 };
 
 struct ws_adopting {
     const struct ws_request *request;
     const char *deflate_params; /* NULL: not negotiated */
+    struct str headers;
 };
 
 /* No parameters for lws to negotiate: on_add_headers() writes them. */
@@ -47,17 +49,28 @@ on_extension(struct lws_context *context, const struct lws_extension *extension,
     return 0;
 }
 
-/* Adds to the 101: the extension's parameters behind its name, and the first subprotocol
- * offered, as the reference. */
+/* Adds to the 101: the extension's parameters behind its name, the first subprotocol
+ * offered, as the reference, and the engine's lines. */
 static void
 on_add_headers(const struct ws_adopting *a, struct lws_process_html_args *args)
 {
-    struct str subprotocol = a->request->subprotocol;
-    char *p = args->p;
+    struct str subprotocol = a->request->subprotocol, lines = a->headers;
+    char *p = args->p, *end = args->p + args->max_len - END_BYTES;
     if (a->deflate_params)
         p += sprintf(p - 2, "%s\r\n", a->deflate_params) - 2; /* over the CRLF */
     if (subprotocol.len && subprotocol.len <= SUBPROTOCOL_MAX)
         p += sprintf(p, "Sec-WebSocket-Protocol: %.*s\r\n", STR_ARG(subprotocol));
+    while (lines.len) { /* whole lines, as many as fit */
+        struct str line = str_slice(lines, 0, str_index(lines, '\n') + 1);
+        lines = str_slice(lines, line.len, lines.len);
+        if (end - p < (ptrdiff_t)line.len) {
+            log_warn("ws", "response.headers", LOG_Z("reason", "too long"),
+                     LOG_S("header", str_slice(line, 0, str_index(line, ':'))));
+            continue;
+        }
+        memcpy(p, line.p, line.len);
+        p += line.len;
+    }
     args->p = p;
 }
 
@@ -164,10 +177,11 @@ ws_server_set_engine(struct ws_server *s, struct engine *engine)
 }
 
 void
-ws_server_adopt(struct ws_server *s, int fd, const struct ws_request *r)
+ws_server_adopt(struct ws_server *s, int fd, const struct ws_request *r,
+                struct str headers)
 {
     char head[HEAD_BUFFER];
-    struct ws_adopting adopting = {.request = r};
+    struct ws_adopting adopting = {.request = r, .headers = headers};
     bool is_deflate =
         s->conns.deflate && ws_deflate_accept(r->extensions, &adopting.deflate_params);
     int len = snprintf(

@@ -36,8 +36,10 @@ struct ws_server {
 MUST_CHECK enum rc
 ws_server_open(struct ws_server *s, uv_loop_t *loop, const struct cfg *cfg);
 void ws_server_set_engine(struct ws_server *s, struct engine *engine);
-/* The request was accepted: lws answers 101 and owns the connection. Takes `fd`. */
-void ws_server_adopt(struct ws_server *s, int fd, const struct ws_request *r);
+/* The request was accepted: lws answers 101, with `headers` (lines with CRLF) in it, and
+ * owns the connection. Takes `fd`. */
+void ws_server_adopt(struct ws_server *s, int fd, const struct ws_request *r,
+                     struct str headers);
 /* Ends lws, with it all connections that are left, and closes all handles; the loop must
  * run until they are closed. */
 void ws_server_close(struct ws_server *s);

@@ -53,12 +53,29 @@ int app_load(struct app *a, int abi);
  * nobody registers it. */
 struct app_nsp *app_nsp(struct app *a, const char *name);
 
+/* The next three are about requests of Engine.IO, not about sockets. They know the
+ * request only: app_method, app_header, app_query, app_query_param, app_handshake,
+ * app_remote, app_transport, app_protocol, app_is_first; the id of a session is left out
+ * of it. They have no effects, read no tables, and run in whichever process got the
+ * request. */
+
 /* Before a session exists, for each handshake over HTTP or WebSocket, in order: returning
  * lets it in, app_refuse answers 403 (WebSocket: 400) with its message, which stands
- * before anything else. It knows the request only: app_header, app_query,
- * app_query_param, app_remote, app_transport, app_protocol; it has no effects and reads
- * no tables. */
+ * before anything else. Lines of app_add_header go with the answer, of a refusal too. One
+ * that fails lets nobody in. */
 void app_on_request(struct app *a, app_fn *fn);
+
+/* For each request that is let in, handshakes too, in order, when it has come: a GET
+ * before it is held, a POST, a WebSocket. Lines of app_add_header go with its answer,
+ * whatever that will be: with the 101 of a WebSocket. One that fails adds none; the
+ * answer goes out without them. */
+void app_on_headers(struct app *a, app_fn *fn);
+
+/* For each request that gets one of the errors of Engine.IO (EIO-ERROR in
+ * docs/protocol.md), just before its answer: app_refusal_code, app_reason,
+ * app_refusal_context. It changes nothing of it; one that fails neither. Anybody can
+ * cause errors, so it should be short. */
+void app_on_connection_error(struct app *a, app_fn *fn);
 
 /* Connection middleware, in order: returning accepts, see app_refuse and app_hold. */
 void app_use(struct app_nsp *n, app_fn *fn);
@@ -122,12 +139,14 @@ const char *app_user(struct app_call *c);
 /* In on_presence: has the user come, or gone? */
 bool app_is_online(struct app_call *c);
 
-/* In on_disconnect: why ("transport close" …), else NULL. */
+/* In on_disconnect: why ("transport close" …); in on_connection_error: the error's
+ * message; else NULL. */
 const char *app_reason(struct app_call *c);
 
 const char *app_nsp_name(struct app_call *c);
 
-/* "polling" or "websocket", now; NULL when the session is over. */
+/* "polling" or "websocket", now; NULL when the session is over, or the request names
+ * neither. */
 const char *app_transport(struct app_call *c);
 
 /* The event's name; NULL outside of events. */
@@ -148,6 +167,17 @@ const json_t *app_query(struct app_call *c);
 /* All that is known of it: {headers, query, url, address, secure, xdomain, issued (ms
  * since 1970)}. */
 const json_t *app_handshake(struct app_call *c);
+
+/* In on_request, on_headers, on_connection_error: the request's method; is it a
+ * handshake, that is without the id of a session? Elsewhere NULL and false. */
+const char *app_method(struct app_call *c);
+bool app_is_first(struct app_call *c);
+
+/* In on_connection_error: the error's code, 0 to 6; what is behind code 3 (and only
+ * there), by the reference's names: "INVALID_ORIGIN", "TRANSPORT_HANDSHAKE_ERROR",
+ * "TRANSPORT_MISMATCH", "PROTOCOL_MISMATCH". Elsewhere -1 and NULL. */
+int app_refusal_code(struct app_call *c);
+const char *app_refusal_context(struct app_call *c);
 
 /* The CONNECT's payload, {} if none; kept as long as the socket. */
 const json_t *app_auth(struct app_call *c);
@@ -266,6 +296,15 @@ void app_accept(struct app_call *c);
 /* The client gets a CONNECT_ERROR; `data` is taken, may be NULL (in app_on_request it is
  * not sent). */
 void app_refuse(struct app_call *c, const char *message, json_t *data);
+
+/* In on_request and on_headers: one more line of the answer; it replaces none. A name is
+ * a token of HTTP, a value has no control characters but tabs; both together are at most
+ * 2000 bytes a request. Refused are the names of lines that the server writes itself or
+ * that web servers act on: Access-Control-…, Cache-Control, Connection, Content-Encoding,
+ * Content-Length, Content-Type, Date, Keep-Alive, Location, Retry-After, Sec-WebSocket-…,
+ * Server, Status, Trailer, Transfer-Encoding, Upgrade, Vary, X-Accel-…,
+ * X-LIGHTTPD-…, X-Sendfile…, X-XSS-Protection. The handler fails then. */
+void app_add_header(struct app_call *c, const char *name, const char *value);
 
 void app_join(struct app_to *t, const char *room);
 

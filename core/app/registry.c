@@ -200,13 +200,32 @@ app_nsp(struct app *a, const char *name)
     return n;
 }
 
+/* `list`: of `a`. */
+static void
+add_request(struct app *a, struct app_handler **list, const char *verb, app_fn *fn)
+{
+    if (fn == NULL)
+        mistake(a, "%s(): no function", verb);
+    else
+        handler_add(list, NULL, fn);
+}
+
 void
 app_on_request(struct app *a, app_fn *fn)
 {
-    if (fn == NULL)
-        mistake(a, "app_on_request(): no function");
-    else
-        handler_add(&a->on_request, NULL, fn);
+    add_request(a, &a->on_request, "app_on_request", fn);
+}
+
+void
+app_on_headers(struct app *a, app_fn *fn)
+{
+    add_request(a, &a->on_headers, "app_on_headers", fn);
+}
+
+void
+app_on_connection_error(struct app *a, app_fn *fn)
+{
+    add_request(a, &a->on_connection_error, "app_on_connection_error", fn);
 }
 
 void
@@ -361,6 +380,8 @@ app_registry_fini(struct app *a)
         nsp_free(n);
     }
     handlers_free(a->on_request);
+    handlers_free(a->on_headers);
+    handlers_free(a->on_connection_error);
     sql_free(a->schemas);
     sql_free(a->statements);
     free(a->error);

@@ -45,7 +45,7 @@ struct app_sql_text {
 
 struct app {
     struct app_nsp *nsps; /* "/" first */
-    struct app_handler *on_request;
+    struct app_handler *on_request, *on_headers, *on_connection_error;
     bool has_outgoing;            /* one of them listens to what it emits */
     struct app_sql_text *schemas; /* in order of registration */
     struct app_sql_text *statements;

@@ -168,25 +168,11 @@ parse_listen(char **at, struct str text)
     return RC_OK;
 }
 
-/* RFC 9110 token characters. */
-static bool
-is_token(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bool is_alnum =
-            (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!is_alnum && (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return s.len > 0;
-}
-
 static enum rc
 append_header(char **at, struct str name, struct str value)
 {
     struct buf b = {0};
-    if (!is_token(name))
+    if (!str_is_token(name))
         return RC_INVALID;
     buf_append_z(&b, *at ? *at : "");
     buf_append_str(&b, name);
@@ -576,7 +562,7 @@ cfg_check(const struct cfg *c, struct buf *err)
     else if (c->ws_tls_key[0] && !c->ws_tls_cert[0])
         buf_append_z(err, "ws_tls_cert: is not set; allowed: the certificate of "
                           "ws_tls_key");
-    else if (c->cookie[0] && !is_token(cookie))
+    else if (c->cookie[0] && !str_is_token(cookie))
         buf_append_z(err, "cookie: has no name; allowed: such as io; Path=/; HttpOnly");
     else if (c->ping_interval_ms <= 0 || c->ping_timeout_ms <= 0)
         buf_append_z(err, "ping_timeout: is zero; allowed: a time");

@@ -32,6 +32,19 @@ str_eq_nocase(struct str a, const char *z)
     return true;
 }
 
+bool
+str_is_token(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool is_alnum =
+            (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (!is_alnum && (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
+            return false;
+    }
+    return s.len > 0;
+}
+
 size_t
 str_index(struct str s, char c)
 {

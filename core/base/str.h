@@ -63,6 +63,7 @@ str_has_prefix(struct str s, struct str prefix)
 }
 
 bool str_eq_nocase(struct str a, const char *z); /* ASCII only */
+bool str_is_token(struct str s);                 /* as RFC 9110 wants header names */
 /* Position of the first `c`, or s.len. */
 size_t str_index(struct str s, char c);
 /* A NUL-terminated copy, owned by the caller; aborts when memory is out (the length was

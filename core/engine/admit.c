@@ -1,55 +1,28 @@
 /*
  * May a handshake begin? What is asked before a session exists, over HTTP and WebSocket
- * alike: the address's share of handshakes, then the application (app_on_request).
+ * alike: the address's share of handshakes, the administrator's bans, then the
+ * application (app_on_request).
  *
  * SPDX-License-Identifier: MIT
  */
-#include <stdlib.h>
-
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/engine/work.h"
+#include "core/engine/internal.h"
 
-static enum eio_error
-ask_app(struct engine *e, const struct engine_request *r, const struct eio_param *params,
-        size_t n_params, const struct eio_request *q, char **text)
-{
-    struct work w = {
-        .e = e,
-        .now_ms = clock_now_ms(),
-        .protocol = q->protocol,
-        .transport = q->transport,
-        .has_transport = true,
-    };
-    struct buf json = {0};
-    bool is_refused = false;
-    session_handshake_encode(&json, r, params, n_params);
-    for (const struct app_handler *h = e->app.on_request; h != NULL && !is_refused;
-         h = h->next)
-        is_refused =
-            call_request(&w, h->fn, buf_str(&json), r->remote, text) == CALL_REFUSED;
-    buf_fini(&json);
-    work_fini(&w);
-    return is_refused ? EIO_E_FORBIDDEN : EIO_E_NONE;
-}
-
-/* EIO-TOO-MANY, EIO-REQUEST */
+/* EIO-TOO-MANY */
 enum eio_error
-admit_handshake(struct engine *e, const struct engine_request *r,
-                const struct eio_param *params, size_t n_params,
-                const struct eio_request *q, char **text)
+admit_handshake(struct engine *e, struct str remote, const struct request *q,
+                struct buf *headers, char **text)
 {
-    if (!throttle_take(&e->handshakes, r->remote, e->cfg->handshakes_per_s,
+    if (!throttle_take(&e->handshakes, remote, e->cfg->handshakes_per_s,
                        clock_now_ms())) {
-        log_info("engine", "handshake.throttled", LOG_S("remote", r->remote));
+        log_info("engine", "handshake.throttled", LOG_S("remote", remote));
         return EIO_E_TOO_MANY;
     }
-    if (rule_is_banned(e, r->remote)) {
-        log_info("engine", "handshake.banned", LOG_S("remote", r->remote));
+    if (rule_is_banned(e, remote)) {
+        log_info("engine", "handshake.banned", LOG_S("remote", remote));
         *text = xstrdup("Banned");
         return EIO_E_FORBIDDEN;
     }
-    if (e->app.on_request == NULL)
-        return EIO_E_NONE;
-    return ask_app(e, r, params, n_params, q, text);
+    return request_may_enter(e, q, headers, text) ? EIO_E_NONE : EIO_E_FORBIDDEN;
 }

@@ -166,12 +166,20 @@ run(struct app_call *c, app_fn *fn, const char *what)
               LOG_Z("code", rc_text(c->error)), LOG_Z("error", c->error_text));
 }
 
+static const char *
+request_verb(enum call_kind kind)
+{
+    return kind == CALL_REQUEST   ? "app_on_request"
+           : kind == CALL_HEADERS ? "app_on_headers"
+                                  : "app_on_connection_error";
+}
+
 bool
 call_may(struct app_call *c, const char *verb)
 {
-    if (c->kind == CALL_REQUEST)
-        call_fail(c, RC_INVALID, "%s: not in app_on_request", verb);
-    return c->kind != CALL_REQUEST;
+    if (c->request != NULL)
+        call_fail(c, RC_INVALID, "%s: not in %s", verb, request_verb(c->request->kind));
+    return c->request == NULL;
 }
 
 /* ---- entry points ---- */
@@ -324,15 +332,21 @@ call_presence(struct work *w, const char *nsp_name, const char *user, bool is_on
 }
 
 enum call_verdict
-call_request(struct work *w, app_fn *fn, struct str handshake_json, struct str remote,
-             char **message)
+call_request(struct work *w, const struct call_request *q, app_fn *fn, char **message)
 {
+    static const char *const names[] = {[CALL_REQUEST] = "request",
+                                        [CALL_HEADERS] = "headers",
+                                        [CALL_CONNECTION_ERROR] = "connection error"};
     struct app_call c;
-    call_init(&c, w, NULL, CALL_REQUEST);
-    c.handshake = parse(handshake_json);
-    c.remote = call_lend_str(&c, remote);
-    run(&c, fn, "request");
-    bool is_refused = c.is_refused || c.error != RC_OK;
+    size_t n_headers = q->headers ? q->headers->len : 0;
+    call_init(&c, w, NULL, q->kind);
+    c.request = q;
+    c.handshake = parse(buf_str(&q->said->json));
+    c.remote = call_lend_str(&c, str_of(q->said->remote));
+    run(&c, fn, names[q->kind]);
+    if (q->headers != NULL && c.error != RC_OK)
+        q->headers->len = n_headers;
+    bool is_refused = q->kind == CALL_REQUEST && (c.is_refused || c.error != RC_OK);
     if (is_refused)
         *message = xstrdup(c.is_refused && c.refusal[0] ? c.refusal
                            : c.is_refused               ? "Forbidden"
@@ -387,7 +401,35 @@ app_nsp_name(struct app_call *c)
 const char *
 app_reason(struct app_call *c)
 {
+    if (c->kind == CALL_CONNECTION_ERROR) {
+        const struct request_error *error = c->request->error;
+        return error->text ? error->text : eio_error_text(error->error);
+    }
     return c->kind == CALL_DISCONNECT ? call_lend_str(c, c->reason) : NULL;
+}
+
+const char *
+app_method(struct app_call *c)
+{
+    return c->request ? c->request->said->method : NULL;
+}
+
+bool
+app_is_first(struct app_call *c)
+{
+    return c->request != NULL && c->request->said->is_first;
+}
+
+int
+app_refusal_code(struct app_call *c)
+{
+    return c->kind == CALL_CONNECTION_ERROR ? (int)c->request->error->error : -1;
+}
+
+const char *
+app_refusal_context(struct app_call *c)
+{
+    return c->kind == CALL_CONNECTION_ERROR ? c->request->error->context : NULL;
 }
 
 const char *

@@ -22,7 +22,18 @@ enum call_kind {
     CALL_SERVER_EVENT, /* of another process; no socket */
     CALL_OUTGOING,     /* app_on_outgoing: what the handler of another call emits */
     CALL_PRESENCE,     /* of a user; no socket */
-    CALL_REQUEST       /* app_on_request: nothing but what the request says */
+    /* Nothing but what the request says: */
+    CALL_REQUEST,         /* app_on_request */
+    CALL_HEADERS,         /* app_on_headers */
+    CALL_CONNECTION_ERROR /* app_on_connection_error */
+};
+
+/* Of a handler of requests. */
+struct call_request {
+    enum call_kind kind;
+    const struct request *said;
+    const struct request_error *error; /* CALL_CONNECTION_ERROR, else NULL */
+    struct buf *headers;               /* what it adds; else NULL */
 };
 
 enum { CALL_SMALL_BYTES = 512 };
@@ -59,6 +70,7 @@ struct app_call {
     const char *nsp_name;
     const struct call_event *ev; /* NULL: no arguments */
     struct str reason;
+    const struct call_request *request; /* NULL: it is not about one */
     bool has_ack, is_acked;
     char *retry_id; /* the event has a key: what its ack is found by; owned */
     int64_t ack_id;
@@ -101,6 +113,10 @@ void *call_lend(struct app_call *c, size_t n); /* zeroed; freed with the call */
 char *call_lend_str(struct app_call *c, struct str s);
 /* False, and the call fails: a request has no effects and reads nothing. */
 bool call_may(struct app_call *c, const char *verb);
+/* Runs one handler of requests; refusal leaves its text (owned by the caller). One that
+ * fails has added no headers. */
+enum call_verdict
+call_request(struct work *w, const struct call_request *q, app_fn *fn, char **message);
 /* False: the call has failed, or does so now because it speaks for a socket that is not
  * there yet: middleware can set but its data, user and rooms. `t` may be NULL. */
 bool call_may_act(struct app_call *c, const struct app_to *t, const char *verb);

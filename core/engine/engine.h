@@ -123,11 +123,20 @@ void engine_http_gone(struct engine_http *h);
 
 /* ---------------------------------------------------------------- WebSocket (ws) */
 
-/* Before the 101: RC_OK, or RC_INVALID with the answer to give instead (status and JSON
- * or text body, content type). */
-MUST_CHECK enum rc
-engine_ws_check(struct engine *e, const struct engine_request *r, int *status,
-                const char **content_type, struct buf *body);
+struct engine_ws_answer { /* to be initialised with zeros, and freed */
+    int status;
+    const char *content_type;
+    struct buf headers, body; /* headers: further lines, each with CRLF */
+};
+void engine_ws_answer_fini(struct engine_ws_answer *a);
+/* Before the 101: RC_OK, and `headers` are for the 101; or RC_INVALID with the answer to
+ * give instead. */
+MUST_CHECK enum rc engine_ws_check(struct engine *e, const struct engine_request *r,
+                                   struct engine_ws_answer *a);
+/* The answer to a request for our path that is no upgrade: this server knows WebSocket
+ * only. */
+void engine_ws_refuse(struct engine *e, const struct engine_request *r,
+                      struct engine_ws_answer *a);
 /* The WebSocket is open. The engine sends, asks to close, and gets: */
 struct engine_ws *
 engine_ws_open(struct engine *e, const struct engine_request *r, void *conn);

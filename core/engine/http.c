@@ -19,17 +19,24 @@
 #define JSON_TYPE "application/json"
 #define NO_STORE "cache-control: no-store\r\n"
 
-struct engine_handshake { /* of a request without a session id */
-    struct buf json;
-    char *remote;
-};
-
 /* ---- answers ---- */
 
 struct str
 http_headers(const struct engine_http *h)
 {
     return h->headers != NULL ? str_of(h->headers) : STR(NO_STORE);
+}
+
+static void
+add_headers(struct engine_http *h, struct str lines)
+{
+    struct buf b = {0};
+    if (lines.len == 0)
+        return;
+    buf_append_str(&b, http_headers(h));
+    buf_append_str(&b, lines);
+    free(h->headers);
+    h->headers = buf_take(&b, NULL);
 }
 
 void
@@ -43,11 +50,7 @@ http_free(struct engine_http *h)
         buf_fini(&h->body);
     else
         due_clear(&h->due);
-    if (h->handshake != NULL) {
-        buf_fini(&h->handshake->json);
-        free(h->handshake->remote);
-        free(h->handshake);
-    }
+    request_destroy(h->request);
     *h->at = h->next;
     if (h->next != NULL)
         h->next->at = h->at;
@@ -87,19 +90,20 @@ http_answer(struct engine_http *h, int status, const char *type, struct str body
 }
 
 static void
-answer_error(struct engine_http *h, enum eio_error error, const char *text)
+answer_error(struct engine_http *h, const struct request_error *error)
 {
     struct buf b;
     buf_init(&b);
-    eio_error_encode(&b, error, text);
-    http_answer(h, eio_error_status(error), JSON_TYPE, buf_str(&b), false);
+    request_tell_error(h->e, h->request, error);
+    eio_error_encode(&b, error->error, error->text);
+    http_answer(h, eio_error_status(error->error), JSON_TYPE, buf_str(&b), false);
     buf_fini(&b);
 }
 
 void
-http_answer_error(struct engine_http *h, enum eio_error error)
+http_answer_error(struct engine_http *h, enum eio_error error, const char *context)
 {
-    answer_error(h, error, NULL);
+    answer_error(h, &(struct request_error){error, NULL, context});
 }
 
 void
@@ -117,7 +121,7 @@ on_closed(void *arg, const struct store_result *r)
                   LOG_Z("error", r->error));
         http_answer_empty(h, 503);
     } else if (h->is_unknown) {
-        http_answer_error(h, EIO_E_SID_UNKNOWN);
+        http_answer_error(h, EIO_E_SID_UNKNOWN, NULL);
     } else {
         http_answer_empty(h, 400);
     }
@@ -200,14 +204,12 @@ answer_open(struct engine_http *h)
         const char *attributes = strchr(e->cfg->cookie, ';');
         int name_len =
             attributes ? (int)(attributes - e->cfg->cookie) : (int)strlen(e->cfg->cookie);
-        struct buf headers;
-        buf_init(&headers);
-        buf_append_str(&headers, http_headers(h));
-        buf_append_f(&headers, "Set-Cookie: %.*s=%s%s\r\n", name_len, e->cfg->cookie,
+        struct buf line = {0};
+        buf_append_f(&line, "Set-Cookie: %.*s=%s%s\r\n", name_len, e->cfg->cookie,
                      h->eio_sid,
                      attributes ? attributes : "; Path=/; HttpOnly; SameSite=Lax");
-        free(h->headers);
-        h->headers = buf_take(&headers, NULL);
+        add_headers(h, buf_str(&line));
+        buf_fini(&line);
     }
     log_info("engine", "session.open", LOG_I("session", h->session.session_id),
              LOG_Z("transport", "polling"), LOG_I("protocol", h->protocol));
@@ -249,13 +251,13 @@ handshake(struct engine_http *h)
 {
     struct engine *e = h->e;
     int64_t now_ms = clock_now_ms();
-    struct engine_handshake *s = h->handshake;
+    struct request *q = h->request;
     rnd_id(h->eio_sid);
     struct store_session_new new = {
         .eio_sid = str_of(h->eio_sid),
         .protocol = h->protocol,
-        .remote = str_of(s->remote),
-        .handshake = buf_str(&s->json),
+        .remote = str_of(q->remote),
+        .handshake = buf_str(&q->json),
         .now_ms = now_ms,
         .ping_ms = session_ping_ms(e->cfg, now_ms),
         .connect_due_ms = now_ms + e->cfg->connect_timeout_ms,
@@ -296,33 +298,58 @@ is_internet_explorer(struct str agent)
            memmem(agent.p ? agent.p : "", agent.len, "Trident/", 8) != NULL;
 }
 
+static struct request_error
+error_of(enum eio_error error)
+{
+    return (struct request_error){error, NULL, NULL};
+}
+
+static struct request_error
+bad_request(const char *context)
+{
+    return (struct request_error){EIO_E_BAD_REQUEST, NULL, context};
+}
+
 /* The checks in the order of the reference; EIO_E_NONE: go on. */
-static enum eio_error
+static struct request_error
 check(const struct engine *e, const struct engine_request *r, const struct eio_request *q,
       bool is_origin_ok)
 {
     if (!q->has_transport ||
         (q->transport == EIO_POLLING ? !e->cfg->is_polling : !e->cfg->is_websocket))
-        return EIO_E_TRANSPORT_UNKNOWN; /* EIO-TRANSPORT */
+        return error_of(EIO_E_TRANSPORT_UNKNOWN); /* EIO-TRANSPORT */
     if (has_bad_bytes(engine_header_get(r, "origin")))
-        return EIO_E_BAD_REQUEST; /* EIO-ORIGIN-BYTES */
+        return bad_request("INVALID_ORIGIN"); /* EIO-ORIGIN-BYTES */
     if (q->has_eio_sid)
-        return q->transport == EIO_WEBSOCKET ? EIO_E_BAD_REQUEST
-                                             : EIO_E_NONE; /* EIO-TRANSPORT-MISMATCH */
+        return q->transport == EIO_WEBSOCKET
+                   ? bad_request("TRANSPORT_MISMATCH") /* EIO-TRANSPORT-MISMATCH */
+                   : error_of(EIO_E_NONE);
     if (!str_eqz(r->method, "GET"))
-        return EIO_E_BAD_HANDSHAKE_METHOD; /* EIO-METHOD */
+        return error_of(EIO_E_BAD_HANDSHAKE_METHOD); /* EIO-METHOD */
     if (q->transport == EIO_WEBSOCKET)
-        return EIO_E_BAD_REQUEST; /* a plain GET */
+        return bad_request("TRANSPORT_HANDSHAKE_ERROR"); /* a plain GET */
     if (!is_origin_ok)
-        return EIO_E_FORBIDDEN; /* EIO-ORIGIN-FOREIGN */
+        return error_of(EIO_E_FORBIDDEN); /* EIO-ORIGIN-FOREIGN */
     if (q->protocol == 3 && !e->cfg->is_eio3)
-        return EIO_E_BAD_PROTOCOL; /* EIO-PROTOCOL */
-    return EIO_E_NONE;
+        return error_of(EIO_E_BAD_PROTOCOL); /* EIO-PROTOCOL */
+    return error_of(EIO_E_NONE);
+}
+
+/* A POST reads the post generation when it begins: who commits in between makes it an
+ * overlap (design 4.3). */
+static void
+read_post_gen(struct engine_http *h)
+{
+    struct store *st = h->e->store;
+    h->post_gen = -1;
+    if (store_read_session(st, str_of(h->eio_sid), &h->session) != RC_OK)
+        return;
+    h->post_gen = h->session.post_gen;
+    h->snapshot = store_read_snapshot(st);
 }
 
 static void
-route(struct engine_http *h, const struct engine_request *r, const struct eio_request *q,
-      const struct eio_param *params, size_t n_params)
+route(struct engine_http *h, const struct engine_request *r, const struct eio_request *q)
 {
     h->is_post = str_eqz(r->method, "POST");
     h->is_odd = !h->is_post && !str_eqz(r->method, "GET");
@@ -333,36 +360,40 @@ route(struct engine_http *h, const struct engine_request *r, const struct eio_re
         struct str type = engine_header_get(r, "content-type");
         h->is_octets = str_eq_nocase(str_slice(type, 0, 24), "application/octet-stream");
         h->is_form = h->jsonp != NULL;
-        return;
+        if (h->e->app.on_connection_error == NULL) { /* a held poll would keep it */
+            request_destroy(h->request);
+            h->request = NULL;
+        }
+    } else {
+        h->is_handshake = true;
     }
-    h->is_handshake = true;
-    h->handshake = xcalloc(1, sizeof *h->handshake);
-    h->handshake->remote = str_dup(r->remote);
-    session_handshake_encode(&h->handshake->json, r, params, n_params);
+    if (h->is_post)
+        read_post_gen(h);
 }
 
-/* A handshake that may not begin. */
+/* One that may not come in, by what it says itself. */
 static bool
 answer_unwanted(struct engine_http *h, const struct engine_request *r,
-                const struct eio_request *q, const struct eio_param *params,
-                size_t n_params)
+                const struct eio_request *q, bool is_origin_ok)
 {
+    struct engine *e = h->e;
+    struct buf lines = {0};
     char *text = NULL;
-    if (q->has_eio_sid)
-        return false;
-    enum eio_error error = admit_handshake(h->e, r, params, n_params, q, &text);
-    if (error == EIO_E_NONE)
-        return false;
-    if (error == EIO_E_TOO_MANY) {
-        struct buf headers = {0};
-        buf_append_str(&headers, http_headers(h));
-        buf_append_z(&headers, "Retry-After: 1\r\n");
-        free(h->headers);
-        h->headers = buf_take(&headers, NULL);
-    }
-    answer_error(h, error, text);
+    struct request_error error = check(e, r, q, is_origin_ok);
+    if (error.error == EIO_E_NONE && !q->has_eio_sid)
+        error.error = admit_handshake(e, r->remote, h->request, &lines, &text);
+    if (error.error == EIO_E_NONE)
+        request_add_headers(e, h->request, &lines);
+    if (error.error == EIO_E_TOO_MANY)
+        buf_append_z(&lines, "Retry-After: 1\r\n");
+    add_headers(h, buf_str(&lines));
+    buf_fini(&lines);
+    bool is_unwanted = error.error != EIO_E_NONE;
+    error.text = text;
+    if (is_unwanted)
+        answer_error(h, &error);
     free(text);
-    return true;
+    return is_unwanted;
 }
 
 static bool
@@ -392,19 +423,6 @@ answer_client_file(struct engine_http *h, const struct engine_request *r,
     h->answer(h->arg, &a);
     http_free(h);
     return true;
-}
-
-/* A POST reads the post generation when it begins: who commits in between makes it an
- * overlap (design 4.3). */
-static void
-read_post_gen(struct engine_http *h)
-{
-    struct store *st = h->e->store;
-    h->post_gen = -1;
-    if (store_read_session(st, str_of(h->eio_sid), &h->session) != RC_OK)
-        return;
-    h->post_gen = h->session.post_gen;
-    h->snapshot = store_read_snapshot(st);
 }
 
 struct engine_http *
@@ -441,8 +459,9 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
         h->headers = str_dup(buf_str(&headers));
     if (metrics_take(&h, r) || api_take(&h, r))
         goto out;
-    enum rc rc = eio_query_decode(r->query, &scratch, params, &n_params);
-    eio_request_decode(params, rc == RC_OK ? n_params : 0, &q);
+    if (eio_query_decode(r->query, &scratch, params, &n_params) != RC_OK)
+        n_params = 0;
+    eio_request_decode(params, n_params, &q);
     h->protocol = q.protocol;
     if (q.has_jsonp && e->cfg->is_jsonp)
         h->jsonp = str_dup(q.jsonp);
@@ -453,17 +472,12 @@ engine_http_begin(struct engine *e, const struct engine_request *r,
     } else if (str_eqz(r->method, "OPTIONS") && answer_options(h, r, &headers)) {
         h = NULL;
     } else {
-        enum eio_error error = check(e, r, &q, is_origin_ok);
-        if (error != EIO_E_NONE) {
-            http_answer_error(h, error);
+        if (!q.has_eio_sid || request_is_wanted(e, &q))
+            h->request = request_create(r, params, n_params, &q);
+        if (answer_unwanted(h, r, &q, is_origin_ok))
             h = NULL;
-        } else if (answer_unwanted(h, r, &q, params, n_params)) {
-            h = NULL;
-        } else {
-            route(h, r, &q, params, n_params);
-            if (h->is_post)
-                read_post_gen(h);
-        }
+        else
+            route(h, r, &q);
     }
 out:
     buf_fini(&scratch);

@@ -204,8 +204,8 @@ struct engine_http {
                          history: it goes out whole */
     char *headers;    /* answer lines (CORS, …), owned; NULL: http_headers() */
     char *jsonp;      /* digits, owned; NULL: no */
-    struct api_call *api;               /* owned; NULL: it is none to the HTTP API */
-    struct engine_handshake *handshake; /* owned, until the session is made */
+    struct api_call *api;    /* owned; NULL: it is none to the HTTP API */
+    struct request *request; /* owned; NULL: nobody asks what it said */
     struct store_session session;
     union {
         struct { /* post */
@@ -229,7 +229,8 @@ struct engine_http {
 struct str http_headers(const struct engine_http *h);
 void http_answer(struct engine_http *h, int status, const char *type, struct str body,
                  bool can_compress);
-void http_answer_error(struct engine_http *h, enum eio_error error);
+/* `context`: of a bad request, see struct request_error; else NULL. */
+void http_answer_error(struct engine_http *h, enum eio_error error, const char *context);
 void http_answer_empty(struct engine_http *h,
                        int status); /* no body: as the reference refuses overlaps */
 /* Closes the session (transport error) and answers after the commit, so that whoever got
@@ -254,12 +255,40 @@ origin_check(const struct cfg *cfg, const struct engine_request *r, struct buf *
 bool origin_preflight(const struct cfg *cfg, const struct engine_request *r,
                       struct buf *headers);
 
+/* ---- request.c: what the application is asked and told of requests ---- */
+struct request {     /* what it said; outlives the front's own */
+    struct buf json; /* as session_handshake_encode(), without the session's id */
+    char *method, *remote;
+    int protocol;
+    enum eio_transport transport;
+    bool has_transport, is_first; /* is_first: without a session id */
+};
+struct request_error {
+    enum eio_error error;
+    const char *text;    /* NULL: the usual one */
+    const char *context; /* of a bad request: the reference's name for it; else NULL */
+};
+/* Does the application ask of such a request? */
+bool request_is_wanted(const struct engine *e, const struct eio_request *q);
+struct request *
+request_create(const struct engine_request *r, const struct eio_param *params, size_t n,
+               const struct eio_request *q);
+void request_destroy(struct request *q);
+/* app_on_request: false: refused, with a text (owned by the caller). `headers` gets lines
+ * for the answer, as below. */
+bool request_may_enter(struct engine *e, const struct request *q, struct buf *headers,
+                       char **text);
+/* app_on_headers */
+void request_add_headers(struct engine *e, const struct request *q, struct buf *headers);
+/* app_on_connection_error. `q` NULL: nobody is told. */
+void request_tell_error(struct engine *e, const struct request *q,
+                        const struct request_error *error);
+
 /* ---- admit.c ---- */
 /* A handshake whose request is in order: EIO_E_NONE, or the error; `text` is then owned
- * by the caller, NULL: the usual one. */
-enum eio_error admit_handshake(struct engine *e, const struct engine_request *r,
-                               const struct eio_param *params, size_t n_params,
-                               const struct eio_request *q, char **text);
+ * by the caller, NULL: the usual one. `q` may be NULL if nobody wants it. */
+enum eio_error admit_handshake(struct engine *e, struct str remote,
+                               const struct request *q, struct buf *headers, char **text);
 
 /* ---- job.c ---- */
 void job_take(struct engine *e, const struct store_job *j);

@@ -145,7 +145,8 @@ on_answered(void *arg, const struct store_result *r)
         h->is_ping = false;
     }
     if (r->rc == RC_CONFLICT && has_moved(h)) {
-        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
+        http_answer_error(h, EIO_E_BAD_REQUEST,
+                          "TRANSPORT_MISMATCH"); /* EIO-POLL-UPGRADED */
         return;
     }
     if (r->rc != RC_OK && r->rc != RC_CONFLICT) {
@@ -313,7 +314,8 @@ look_for_upgrade(struct engine_http *h)
     }
     h->is_upgraded = false;
     if (rc == RC_OK && s.is_websocket && !s.is_closed) {
-        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
+        http_answer_error(h, EIO_E_BAD_REQUEST,
+                          "TRANSPORT_MISMATCH"); /* EIO-POLL-UPGRADED */
         return false;
     }
     h->session.upgrade_id = rc == RC_OK ? s.upgrade_id : 0;
@@ -604,14 +606,16 @@ judge(struct engine_http *h, int64_t *dead_id)
     const struct store_session *s = &h->session;
     int64_t now_ms = clock_now_ms();
     if (s->protocol != h->protocol) {
-        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-PROTOCOL-MISMATCH */
+        http_answer_error(h, EIO_E_BAD_REQUEST,
+                          "PROTOCOL_MISMATCH"); /* EIO-PROTOCOL-MISMATCH */
     } else if (h->is_odd) {
         http_answer_empty(h, 500); /* EIO-METHOD-ODD */
     } else if (s->is_websocket) {
-        http_answer_error(h, EIO_E_BAD_REQUEST); /* EIO-POLL-UPGRADED */
+        http_answer_error(h, EIO_E_BAD_REQUEST,
+                          "TRANSPORT_MISMATCH"); /* EIO-POLL-UPGRADED */
     } else if (session_is_dead(s, now_ms)) {
         session_expire(e, s, now_ms);
-        http_answer_error(h, EIO_E_SID_UNKNOWN);
+        http_answer_error(h, EIO_E_SID_UNKNOWN, NULL);
     } else if (has_twin(h)) {
         http_close_session(h, false); /* EIO-POLL-OVERLAP */
     } else if (s->owner_id != 0 && s->owner_id == store_process_id(e->store) &&
@@ -685,7 +689,7 @@ poll_try(struct engine_http *h)
     if (rc == RC_OK && is_closed && is_told && h->was_parked) {
         send_answer(h); /* it was here before the end */
     } else if (rc == RC_NOTFOUND || (is_closed && is_told)) {
-        http_answer_error(h, EIO_E_SID_UNKNOWN); /* EIO-SID */
+        http_answer_error(h, EIO_E_SID_UNKNOWN, NULL); /* EIO-SID */
     } else if (rc != RC_OK) {
         retry(h);
     } else if (is_closed) {

@@ -190,9 +190,10 @@ judge(struct engine_http *h, bool is_too_big)
     if (s->is_closed || session_is_dead(s, now_ms)) {
         if (!s->is_closed)
             session_expire(e, s, now_ms);
-        http_answer_error(h, EIO_E_SID_UNKNOWN);
+        http_answer_error(h, EIO_E_SID_UNKNOWN, NULL);
     } else if (s->protocol != h->protocol || s->is_websocket) {
-        http_answer_error(h, EIO_E_BAD_REQUEST);
+        http_answer_error(h, EIO_E_BAD_REQUEST,
+                          s->is_websocket ? "TRANSPORT_MISMATCH" : "PROTOCOL_MISMATCH");
     } else if (is_too_big) {
         http_answer_empty(h, 413); /* EIO-TOO-LARGE: the session survives */
     } else if ((h->is_octets && s->protocol == 4) ||
@@ -235,7 +236,7 @@ post_body(struct engine_http *h, struct str body, bool is_too_big)
         rc = store_read_session(e->store, str_of(h->eio_sid), &h->session);
     h->session.reason = STR_NONE;
     if (rc == RC_NOTFOUND)
-        http_answer_error(h, EIO_E_SID_UNKNOWN);
+        http_answer_error(h, EIO_E_SID_UNKNOWN, NULL);
     else if (rc == RC_OK && judge(h, is_too_big))
         rc = handle(h, body);
     if (rc != RC_OK && rc != RC_NOTFOUND) { /* the store can't be read just now */

@@ -190,9 +190,6 @@ call_server_event(struct work *w, const struct nsp *nsp, const struct call_event
 /* Runs the presence handlers of a namespace. */
 void
 call_presence(struct work *w, const char *nsp_name, const char *user, bool is_online);
-/* Runs one handler of app_on_request; refusal leaves its text (owned by the caller). */
-enum call_verdict call_request(struct work *w, app_fn *fn, struct str handshake_json,
-                               struct str remote, char **message);
 struct call_later { /* what a continuation is given; see job.c for the wrapper's JSON */
     const char *name;
     const json_t *wrapper; /* borrowed */

@@ -17,27 +17,28 @@
 
 /* ---- open ---- */
 
+/* EIO_E_NONE: go on. `context`: of a bad request. */
 static enum eio_error
-check(struct engine *e, const struct engine_request *r, const struct eio_request *q,
-      struct store_session *s)
+check(struct engine *e, const struct eio_request *q, bool is_origin_ok,
+      const char **context)
 {
-    struct buf headers;
-    buf_init(&headers);
-    bool is_origin_ok = origin_check(e->cfg, r, &headers);
-    buf_fini(&headers);
+    struct store_session s;
     if (!q->has_transport || (q->transport == EIO_WEBSOCKET && !e->cfg->is_websocket))
         return EIO_E_TRANSPORT_UNKNOWN;
-    if (q->transport != EIO_WEBSOCKET)
-        return EIO_E_BAD_REQUEST; /* EIO-TRANSPORT-MISMATCH */
+    if (q->transport != EIO_WEBSOCKET) { /* EIO-TRANSPORT-MISMATCH */
+        *context = q->has_eio_sid ? "TRANSPORT_MISMATCH" : "TRANSPORT_HANDSHAKE_ERROR";
+        return EIO_E_BAD_REQUEST;
+    }
     if (!is_origin_ok)
         return EIO_E_FORBIDDEN;
     if (q->has_eio_sid) {
-        enum rc rc = store_read_session(e->store, q->eio_sid, s);
+        enum rc rc = store_read_session(e->store, q->eio_sid, &s);
         if (rc == RC_BUSY) /* ws_find_session looks when it speaks */
             return EIO_E_NONE;
-        if (rc != RC_OK || s->is_closed)
+        if (rc != RC_OK || s.is_closed)
             return EIO_E_SID_UNKNOWN;
-        return s->protocol != q->protocol ? EIO_E_BAD_REQUEST : EIO_E_NONE;
+        *context = "PROTOCOL_MISMATCH";
+        return s.protocol != q->protocol ? EIO_E_BAD_REQUEST : EIO_E_NONE;
     }
     if (q->protocol == 3 && !e->cfg->is_eio3)
         return EIO_E_BAD_PROTOCOL;
@@ -61,45 +62,106 @@ query_decode(struct query *q, const struct engine_request *r)
     eio_request_decode(q->params, q->n, &q->q);
 }
 
+void
+engine_ws_answer_fini(struct engine_ws_answer *a)
+{
+    buf_fini(&a->headers);
+    buf_fini(&a->body);
+}
+
+static void
+say(struct engine_ws_answer *a, int status, const char *content_type, const char *body)
+{
+    a->status = status;
+    a->content_type = content_type;
+    buf_append_z(&a->body, body);
+}
+
+static struct request *
+keep(struct engine *e, const struct engine_request *r, const struct query *q)
+{
+    return request_is_wanted(e, &q->q) ? request_create(r, q->params, q->n, &q->q) : NULL;
+}
+
 /* EIO-WS-REFUSED */
+static void
+refuse(struct engine *e, const struct request *said, const struct request_error *error,
+       struct engine_ws_answer *a)
+{
+    request_tell_error(e, said, error);
+    if (error->error == EIO_E_TOO_MANY) {
+        say(a, eio_error_status(error->error), "application/json", "");
+        eio_error_encode(&a->body, error->error, NULL);
+        buf_append_z(&a->headers, "Retry-After: 1\r\n");
+    } else { /* the reference says 400 for each, with the bare text */
+        say(a, 400, "text/html",
+            error->text ? error->text : eio_error_text(error->error));
+    }
+}
+
+static enum rc
+judge(struct engine *e, const struct engine_request *r, const struct query *q,
+      struct engine_ws_answer *a)
+{
+    char *text = NULL;
+    struct request *said = keep(e, r, q);
+    struct buf lines = {0};
+    struct request_error error = {0};
+    bool is_origin_ok = origin_check(e->cfg, r, &a->headers);
+    error.error = check(e, &q->q, is_origin_ok, &error.context);
+    if (error.error == EIO_E_NONE && !q->q.has_eio_sid)
+        error.error = admit_handshake(e, r->remote, said, &lines, &text);
+    if (error.error == EIO_E_NONE)
+        request_add_headers(e, said, &lines);
+    error.text = text;
+    buf_append_str(&a->headers, buf_str(&lines));
+    if (error.error != EIO_E_NONE)
+        refuse(e, said, &error, a);
+    request_destroy(said);
+    buf_fini(&lines);
+    free(text);
+    return error.error == EIO_E_NONE ? RC_OK : RC_INVALID;
+}
+
 enum rc
-engine_ws_check(struct engine *e, const struct engine_request *r, int *status,
-                const char **content_type, struct buf *body)
+engine_ws_check(struct engine *e, const struct engine_request *r,
+                struct engine_ws_answer *a)
 {
     struct query q;
-    struct store_session s;
     enum rc rc = RC_INVALID;
+    buf_append_z(&a->headers, e->cfg->extra_headers);
     query_decode(&q, r);
-    if (!eio_path_is_ours(r->path, e->cfg->path, e->cfg->is_slash_needed)) {
-        *status = 404;
-        *content_type = "text/plain";
-        buf_append_z(body, "not found\n");
-    } else if (e->is_draining) {
-        *status = 503;
-        *content_type = "text/plain";
-        buf_append_z(body, "restarting\n");
-    } else {
-        char *text = NULL;
-        enum eio_error error = check(e, r, &q.q, &s);
-        if (error == EIO_E_NONE && !q.q.has_eio_sid)
-            error = admit_handshake(e, r, q.params, q.n, &q.q, &text);
-        if (error == EIO_E_NONE) {
-            rc = RC_OK;
-        } else if (error == EIO_E_TOO_MANY) {
-            *status = eio_error_status(error);
-            *content_type = "application/json";
-            eio_error_encode(body, error, NULL);
-        } else {
-            *status = 400; /* the reference says 400 for each, with the bare text */
-            *content_type = "text/html";
-            buf_append_z(body, text ? text : eio_error_text(error));
-        }
-        free(text);
-    }
+    if (!eio_path_is_ours(r->path, e->cfg->path, e->cfg->is_slash_needed))
+        say(a, 404, "text/plain", "not found\n");
+    else if (e->is_draining)
+        say(a, 503, "text/plain", "restarting\n");
+    else
+        rc = judge(e, r, &q, a);
     if (rc != RC_OK)
-        count_status(&e->counts, *status);
+        count_status(&e->counts, a->status);
     buf_fini(&q.scratch);
     return rc;
+}
+
+void
+engine_ws_refuse(struct engine *e, const struct engine_request *r,
+                 struct engine_ws_answer *a)
+{
+    struct query q;
+    struct request_error error = {EIO_E_TRANSPORT_UNKNOWN, NULL, NULL};
+    query_decode(&q, r);
+    struct request *said = keep(e, r, &q);
+    if (q.q.has_transport && q.q.transport == EIO_WEBSOCKET) /* EIO-TRANSPORT-MISMATCH */
+        error = (struct request_error){EIO_E_BAD_REQUEST, NULL,
+                                       q.q.has_eio_sid ? "TRANSPORT_MISMATCH"
+                                                       : "TRANSPORT_HANDSHAKE_ERROR"};
+    request_tell_error(e, said, &error);
+    buf_append_z(&a->headers, e->cfg->extra_headers);
+    say(a, eio_error_status(error.error), "application/json", "");
+    eio_error_encode(&a->body, error.error, NULL);
+    count_status(&e->counts, a->status);
+    request_destroy(said);
+    buf_fini(&q.scratch);
 }
 
 static void

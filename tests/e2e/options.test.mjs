@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Options of the handshake: the application's say (app_on_request), a message that comes
+// Options of the handshake: the application's say (app_on_request), its lines in answers
+// (app_on_headers), what it hears of errors (app_on_connection_error), a message that comes
 // with it (initial_packet), and the path without its slash (add_trailing_slash); dynamic
 // namespaces that are forgotten (cleanup_nsp). And events between processes
 // (app_server_emit).
@@ -11,7 +12,7 @@ import { after, before, describe, it } from 'node:test';
 import { needsOwn, startServer } from './lib/server.mjs';
 import { build } from './lib/npm.mjs';
 import { call, client, connect, group, next, plain, received, upgraded } from './lib/official.mjs';
-import { Polling, SEPARATOR, Socket, request } from './lib/wire.mjs';
+import { Polling, SEPARATOR, Socket, request, upgrade } from './lib/wire.mjs';
 import { pause, until, within } from './lib/wait.mjs';
 
 const query = { EIO: '4', transport: 'polling' };
@@ -102,6 +103,178 @@ describe('app_on_request', { skip: needsOwn }, () => {
     assert.equal(error.message, 'xhr poll error');
     assert.equal(error.description, 403);
     socket.close();
+  });
+});
+
+// EIO-HEADERS-APP, EIO-ERROR-APP
+describe('app_on_headers, app_on_connection_error', { skip: needsOwn }, () => {
+  let server;
+  before(async () => {
+    const header = { 'header(X-Fixed)': 'every' };
+    server = await startServer({ app, fcgi: 1, ws: 1, set: { eio3: 'off', cors_origin: 'http://page.example', foreign_origin: 'refuse', ...header } });
+  });
+  after(() => server?.stop({ allowErrors: true }));
+
+  const http = (options) => request(server.url, { ...options, query: { ...query, ...options?.query } });
+  const ws = async (options) => {
+    const socket = new Socket(server.url, options);
+    const answer = await within(5000, 'an answer', socket.answered);
+    socket.terminate();
+    return answer;
+  };
+  const asked = (answer) => answer.headers['x-request'];
+
+  it('lines go with each answer: handshake, POST, poll, 101', async () => {
+    const session = await Polling.connect(server.url);
+    const first = await http({ headers: { 'X-Enter': '1', 'X-Add': 'X-Own=a, "b"; c' } });
+    assert.equal(asked(first), 'GET polling 4 first');
+    assert.equal(first.headers['x-own'], 'a, "b"; c');
+    assert.deepEqual(first.headers['set-cookie'].slice(0, 2), ['one=1', 'two=2']);
+    assert.match(first.headers['set-cookie'][2], /^io=/); // the option cookie's
+    assert.equal(first.headers['cache-control'], 'no-store');
+    const query = { sid: session.sid };
+    const held = http({ query });
+    await held.sent;
+    const posted = await http({ query, method: 'POST', body: '42["tell","quiet"]',
+      headers: { 'X-Enter': '1', 'X-Add': 'X-Own=2' } });
+    assert.equal(asked(posted), 'POST polling 4 later');
+    assert.equal(posted.headers['x-own'], '2');
+    assert.equal(posted.headers['set-cookie'], undefined);
+    const upgraded = await ws({ query });
+    assert.deepEqual([upgraded.status, asked(upgraded)], [101, 'GET websocket 4 later']);
+    await http({ query, method: 'POST', body: '1' });
+    assert.equal(asked(await held), 'GET polling 4 later');
+    const opened = await ws({ headers: { 'X-Enter': '1', 'X-Add': 'X-Own=1' } });
+    assert.deepEqual([opened.status, asked(opened)], [101, 'GET websocket 4 first']);
+    assert.deepEqual(opened.headers['set-cookie'], ['one=1', 'two=2']);
+    for (const answer of [first, posted, await held, upgraded, opened])
+      assert.equal(answer.headers['x-fixed'], 'every');
+  });
+
+  it('a refused handshake has those of app_on_request only', async () => {
+    for (const answer of [await http({ query: { deny: 'no' }, headers: { 'X-Enter': '1' } }),
+      await ws({ query: { deny: 'no' }, headers: { 'X-Enter': '1' } })]) {
+      assert.ok([403, 400].includes(answer.status));
+      assert.deepEqual(answer.headers['set-cookie'], ['one=1', 'two=2']);
+      assert.equal(asked(answer), undefined);
+      assert.equal(answer.headers['x-fixed'], 'every');
+    }
+  });
+
+  it('2000 bytes go, over HTTP and WebSocket; one more fails', async () => {
+    const room = 2000 - 'X-Request: GET polling 4 first\r\n'.length;
+    const answer = await http({ headers: { 'X-Fill': room } });
+    assert.equal(answer.headers['x-fill'].length, room - 'X-Fill: \r\n'.length);
+    const opened = await ws({ headers: { 'X-Fill': room - 2 } });
+    assert.equal(opened.headers['x-fill'].length, room - 2 - 'X-Fill: \r\n'.length);
+    const tooMany = await http({ headers: { 'X-Fill': room + 1 } });
+    assert.deepEqual([tooMany.status, tooMany.headers['x-fill'], asked(tooMany)], [200, undefined, undefined]);
+  });
+
+  it('a handler that fails adds none, and hurts nothing', async () => {
+    const bad = ['X-A=b^M^JX-Evil: 1', 'X-A=b^JX-Evil: 1', 'X-A=b^MX-Evil: 1', 'X-A=^?', 'X-A=^[', 'X A=b', '=b', 'X:A=b', 'X-\u00e4=b', 'X-A^M^JX-Evil=b',
+      'content-length=7', 'Content-Type=text/html', 'CONTENT-ENCODING=gzip', 'Transfer-Encoding=chunked', 'Cache-Control=public',
+      'Access-Control-Allow-Origin=*', 'Connection=close', 'Upgrade=h2c', 'Sec-WebSocket-Protocol=x', 'Status=500 No',
+      'Location=/', 'X-Sendfile=/etc/passwd', 'X-Accel-Redirect=/etc/passwd', 'X-LIGHTTPD-send-file=/etc/passwd', 'Vary=Cookie'];
+    const n = server.errors().length;
+    for (const add of bad)
+      for (const answer of [await http({ query: { add } }), await ws({ query: { add } })]) {
+        assert.ok([200, 101].includes(answer.status), add);
+        assert.equal(asked(answer), undefined, add);
+        const name = add.split('=')[0].toLowerCase();
+        assert.ok(!('x-evil' in answer.headers) && !('x-a' in answer.headers), add);
+        for (const other of ['location', 'x-sendfile', 'x-accel-redirect', 'x-lighttpd-send-file'])
+          assert.equal(answer.headers[other], undefined, add);
+        assert.notEqual(answer.headers.vary, 'Cookie');
+        if (name === 'cache-control' && answer.status === 200) assert.equal(answer.headers[name], 'no-store');
+      }
+    const wrong = await http({ headers: { 'X-Wrong': '1' } });
+    assert.deepEqual([wrong.status, asked(wrong)], [200, undefined]);
+    const lines = server.errors();
+    assert.equal(lines.length, n + 2 * bad.length + 1, String(lines));
+    assert.ok(lines.every((line) => /handler=headers .*app_(add_header|refuse): /.test(line)), String(lines));
+    const allowed = await http({ query: { add: 'X-A=\u00e4^I~' } });
+    assert.equal(Buffer.from(allowed.headers['x-a'], 'latin1').toString(), '\u00e4\t~');
+  });
+
+  // What the handler wrote of the request with this tag.
+  const told = (tag) => server.logs().flatMap(({ text }) =>
+    text.split('\n').filter((line) => line.startsWith(`connection_error ${tag}: `))
+      .map((line) => line.slice(`connection_error ${tag}: `.length)));
+
+  it('each error is told once, with its request', async () => {
+    const session = await Polling.connect(server.url);
+    const gone = 'AAAAAAAAAAAAAAAAAAAA';
+    const from = 'from 127.0.0.1, /socket.io/';
+    const moved = await Polling.connect(server.url);
+    const socket = await upgrade(moved);
+    const cases = [
+      [http, { query: { transport: 'x' } }, '0 "Transport unknown" - GET - first'],
+      [http, { query: { sid: gone } }, '1 "Session ID unknown" - GET polling later'],
+      [http, { query: { sid: gone }, method: 'POST', body: '40' }, '1 "Session ID unknown" - POST polling later'],
+      [ws, { query: { sid: gone } }, '1 "Session ID unknown" - GET websocket later'],
+      [http, { method: 'PUT' }, '2 "Bad handshake method" - PUT polling first'],
+      [http, { query: { transport: 'websocket' } }, '3 "Bad request" TRANSPORT_HANDSHAKE_ERROR GET websocket first'],
+      [ws, { query: { transport: 'polling' } }, '3 "Bad request" TRANSPORT_HANDSHAKE_ERROR GET polling first'],
+      [http, { query: { sid: session.sid, transport: 'websocket' } }, '3 "Bad request" TRANSPORT_MISMATCH GET websocket later'],
+      [http, { query: { sid: session.sid, EIO: '3' } }, '3 "Bad request" PROTOCOL_MISMATCH GET polling later'],
+      [http, { query: { sid: session.sid, EIO: '3' }, method: 'POST', body: '40' }, '3 "Bad request" PROTOCOL_MISMATCH POST polling later'],
+      [ws, { query: { sid: session.sid, EIO: '3' } }, '3 "Bad request" PROTOCOL_MISMATCH GET websocket later'],
+      [http, { query: { sid: moved.sid } }, '3 "Bad request" TRANSPORT_MISMATCH GET polling later'],
+      [http, { query: { sid: moved.sid }, method: 'POST', body: '40' }, '3 "Bad request" TRANSPORT_MISMATCH POST polling later'],
+      [http, { query: { deny: 'a "reason"' } }, '4 "a "reason"" - GET polling first'],
+      [ws, { query: { deny: 'no' } }, '4 "no" - GET websocket first'],
+      [http, { headers: { Origin: 'http://else.where' } }, '4 "Forbidden" - GET polling first'],
+      [ws, { headers: { Origin: 'http://else.where' } }, '4 "Forbidden" - GET websocket first'],
+      [http, { query: { EIO: '3' } }, '5 "Unsupported protocol version" - GET polling first'],
+      [ws, { query: { EIO: '3' } }, '5 "Unsupported protocol version" - GET websocket first'],
+      // straight to the sidecar, which would not do it
+      [(options) => request(server.sidecars[0], { ...options, query: { ...query, ...options.query } }), {}, '0 "Transport unknown" - GET polling first'],
+      [(options) => request(server.sidecars[0], { ...options, query: { ...options.query, EIO: '4', transport: 'websocket' } }), {},
+        '3 "Bad request" TRANSPORT_HANDSHAKE_ERROR GET websocket first'],
+    ];
+    for (const [i, [send, options, expected]] of cases.entries()) {
+      const answer = await send({ ...options, query: { ...options.query, tag: `case-${i}` } });
+      assert.ok([400, 403].includes(answer.status), `${expected}: ${answer.status}`);
+      const [line, ...more] = told(`case-${i}`);
+      assert.deepEqual(more, []);
+      assert.ok(line.startsWith(`${expected} ${from}`), `${line} is not ${expected}`);
+      assert.ok(!line.includes('a session id') && !line.includes('sid='), line);
+      assert.equal(line.includes('?'), / first /.test(line), line); // the url's query
+    }
+    await socket.close();
+  });
+
+  it('what is no error of Engine.IO is not told', async () => {
+    for (const options of [{ path: '/socket.io/api/x' }, { path: '/socket.io' }, { path: '/socket.io/socket.io.js' }, {}])
+      await http({ ...options, query: { tag: 'fine' } });
+    const session = await Polling.connect(server.url);
+    const empty = await http({ query: { sid: session.sid, tag: 'fine' }, method: 'PUT' });
+    assert.equal(empty.status, 500);
+    await session.post('1');
+    assert.deepEqual(told('fine'), []);
+  });
+
+  it('a handler of errors that fails changes nothing', async () => {
+    const answer = await http({ query: { sid: 'AAAAAAAAAAAAAAAAAAAA', tag: 'broken' }, headers: { 'X-Broken-Error': '1' } });
+    assert.deepEqual([answer.status, answer.body], [400, '{"code":1,"message":"Session ID unknown"}']);
+    assert.equal(answer.headers['x-late'], undefined);
+    const failed = server.errors().filter((line) => line.includes('handler="connection error"'));
+    assert.equal(failed.length, 1);
+    assert.match(failed[0], /app_add_header: only in app_on_request and app_on_headers/);
+  });
+
+  // EIO-TOO-MANY
+  it('too many handshakes are told too', async () => {
+    const other = await startServer({ app, fcgi: 1, ws: 1, set: { handshakes_per_s: 1 } });
+    const answers = [];
+    while (answers.every(({ status }) => status === 200))
+      answers.push(await request(other.url, { query: { ...query, tag: 'many' } }));
+    assert.deepEqual([answers.at(-1).status, answers.at(-1).headers['retry-after']], [429, '1']);
+    const lines = other.logs().flatMap(({ text }) => text.match(/^connection_error many: .*$/gm) ?? []);
+    assert.equal(lines.length, 1);
+    assert.match(lines[0], /: 6 "Too many requests" - GET polling first /);
+    await other.stop();
   });
 });
 

@@ -8,23 +8,30 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { build } from '../e2e/lib/npm.mjs';
 import { within } from '../e2e/lib/wait.mjs';
 import { cgiParams, engineUri, parseCgi, PROGRAM } from './lib_fcgi.mjs';
 
 let folder;
 let program;
+// CGI has no arguments: the configuration stands beside the program.
+function install(name, settings) {
+  const home = path.join(folder, name);
+  const text = { database: path.join(home, 'siolite.db'), ...settings };
+  fs.mkdirSync(home);
+  fs.copyFileSync(PROGRAM, path.join(home, 'siolite.cgi'));
+  fs.writeFileSync(path.join(home, 'siolite.conf'), Object.entries(text).map(([key, value]) => `${key} = ${value}\n`).join(''));
+  return path.join(home, 'siolite.cgi');
+}
 before(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'siolite-cgi-'));
-  // CGI has no arguments: the configuration stands beside the program.
-  program = path.join(folder, 'siolite.cgi');
-  fs.copyFileSync(PROGRAM, program);
-  fs.writeFileSync(path.join(folder, 'siolite.conf'), `database = ${folder}/siolite.db\nmax_payload = 10000\nhold = 1s\n`);
+  program = install('plain', { max_payload: 10000, hold: '1s' });
 });
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-function start(options = {}, { args = [], stdin = 'pipe' } = {}) {
+function start(options = {}, { args = [], stdin = 'pipe', at = program } = {}) {
   const params = Object.fromEntries(Object.entries(cgiParams(options)).filter(([, value]) => value !== undefined));
-  const child = spawn(program, args, { stdio: [stdin, 'pipe', 'pipe'], env: { PATH: process.env.PATH, ...params } });
+  const child = spawn(at, args, { stdio: [stdin, 'pipe', 'pipe'], env: { PATH: process.env.PATH, ...params } });
   const out = [];
   child.stdout.on('data', (data) => out.push(data));
   child.log = '';
@@ -35,7 +42,7 @@ function start(options = {}, { args = [], stdin = 'pipe' } = {}) {
     const code = await within(ms, 'the end of siolite.cgi', child.ended, () => child.log);
     assert.doesNotMatch(child.log, / error |Sanitizer|runtime error/);
     const bytes = Buffer.concat(out);
-    return bytes.length > 0 ? { code, ...parseCgi(bytes) } : { code };
+    return bytes.length > 0 ? { code, log: child.log, ...parseCgi(bytes) } : { code };
   };
   return child;
 }
@@ -146,4 +153,24 @@ test('SIGTERM answers a poll', async () => {
   child.kill('SIGTERM');
   const end = await within(5000, 'the end', child.ended);
   assert.ok(end === 0 || end === 'SIGTERM'); // before it has begun, the signal's own effect
+});
+
+// EIO-HEADERS-APP, EIO-ERROR-APP
+test('an application adds headers, and hears of errors', async () => {
+  const at = install('app', { app: path.join(build, 'apps/options.so'), hold: '1s' });
+  const ask = (options) => cgi(options, { at });
+  const first = await ask({ uri: engineUri(''), headers: { 'X-Enter': '1', 'X-Add': 'X-Own=a' } });
+  assert.equal(first.headers['x-request'], 'GET polling 4 first');
+  assert.deepEqual([first.headers['x-own'], first.headers['set-cookie']], ['a', 'two=2']); // the last one
+  const id = JSON.parse(first.body.slice(1)).sid;
+  const posted = await ask({ method: 'POST', uri: engineUri(`&sid=${id}`), body: '40', headers: { 'X-Add': 'X-Own=' } });
+  assert.deepEqual([posted.body, posted.headers['x-request'], posted.headers['x-own']], ['ok', 'POST polling 4 later', '']);
+  const denied = await ask({ uri: engineUri('&deny=no&tag=denied'), headers: { 'X-Enter': '1' } });
+  assert.deepEqual([denied.status, denied.headers['set-cookie']], [403, 'two=2']);
+  assert.match(denied.log, /^connection_error denied: 4 "no" - GET polling first from 127\.0\.0\.1, /m);
+  for (const Origin of ['http://\x01', 'http://a\x7f']) {
+    const answer = await ask({ uri: engineUri('&tag=origin'), headers: { Origin } });
+    assert.equal(answer.body, '{"code":3,"message":"Bad request"}');
+    assert.equal(answer.log.match(/^connection_error origin: 3 "Bad request" INVALID_ORIGIN GET polling first /gm).length, 1);
+  }
 });

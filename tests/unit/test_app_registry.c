@@ -189,6 +189,20 @@ make_fallback_twice(struct app *a, struct app_nsp *root)
 }
 
 static void
+make_no_headers(struct app *a, struct app_nsp *root)
+{
+    (void)root;
+    app_on_headers(a, NULL);
+}
+
+static void
+make_no_connection_error(struct app *a, struct app_nsp *root)
+{
+    (void)root;
+    app_on_connection_error(a, NULL);
+}
+
+static void
 make_no_function(struct app *a, struct app_nsp *root)
 {
     (void)a;
@@ -249,6 +263,8 @@ test_mistakes_are_named(void **state)
     assert_mistake("app_on_event(\"/\", \"any other\"): registered twice",
                    make_fallback_twice);
     assert_mistake("app_on_connect(\"/\"): no function", make_no_function);
+    assert_mistake("app_on_headers(): no function", make_no_headers);
+    assert_mistake("app_on_connection_error(): no function", make_no_connection_error);
     assert_mistake("app_on_later(\"/\", \"\"): no name", make_later_without_name);
     assert_mistake("app_nsp(\"~/dyn-([0-9]\"): Unmatched ( or \\(", make_bad_regex);
     assert_mistake("app_nsp(\"chat\"): a namespace begins with '/' and has no ','",

@@ -57,6 +57,18 @@ test_comparisons_count_every_byte(void **state)
 }
 
 static void
+test_tokens_are_names_of_headers(void **state)
+{
+    static const struct str bad[] = {STR(""),     STR("a b"),  STR("a:b"), STR("a\r\n"),
+                                     STR("a\0b"), STR("\xc3"), STR("(a)"), STR("a\x7f")};
+    (void)state;
+    assert_true(str_is_token(STR("X-Own")));
+    assert_true(str_is_token(STR("!#$%&'*+-.^_`|~09azAZ")));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(str_is_token(bad[i]));
+}
+
+static void
 test_dup_is_terminated(void **state)
 {
     char *z = str_dup(STR("ab"));
@@ -204,6 +216,7 @@ main(void)
         cmocka_unit_test(test_view_of_nothing_is_empty),
         cmocka_unit_test(test_slices_are_clamped),
         cmocka_unit_test(test_comparisons_count_every_byte),
+        cmocka_unit_test(test_tokens_are_names_of_headers),
         cmocka_unit_test(test_dup_is_terminated),
         cmocka_unit_test(test_numbers_are_digits_in_bounds),
         cmocka_unit_test(test_utf8_is_strict),
