@@ -23,10 +23,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/base/host.h"
 #include "core/base/log.h"
 #include "fcgi/cgi.h"
 #include "fcgi/conn.h"
-#include "fcgi/host.h"
 #include "fcgi/listen.h"
 
 enum { EXIT_USAGE = 2 };
@@ -252,7 +252,7 @@ adapt_to_host(struct engine_options *o, bool is_cgi)
     o->is_single = is_cgi || is_mod_fcgid;
     if (o->is_single)
         o->n_held_max = process.cfg.n_held_max >= 0 ? (size_t)process.cfg.n_held_max
-                                                    : fcgi_host_n_held_max();
+                                                    : host_n_held_max();
     adapt_payload(&process.cfg);
 }
 

@@ -482,6 +482,9 @@ store_open(struct store **out, const struct store_options *o,
              RC_OK) ||
         (rc = store_thread_create(&st->thread, o->cfg, &st->writer, &st->live, &st->wake,
                                   st->checkpoint, st->last_seq)) != RC_OK) {
+        if (err->len == 0) /* of a thread; what else fails has said why */
+            buf_append_z(err, "no thread can be started: the limit of processes (nproc, "
+                              "TasksMax) is reached");
         destroy(st);
         return rc;
     }

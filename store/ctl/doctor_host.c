@@ -21,6 +21,7 @@
 
 #include <curl/curl.h>
 
+#include "core/base/host.h"
 #include "store/ctl/conf_template.h"
 #include "store/ctl/doctor.h"
 #include "store/ctl/doctor_ws.h"
@@ -30,7 +31,8 @@ enum {
     FDS_MIN = 4096,     /* each poll and each WebSocket takes one */
     BEHIND_MAX = 10000, /* rows that a program has not seen */
     FRONTS_MAX = 64,
-    TASKS_MANY = 1000 /* no matter for CGI */
+    TASKS_MANY = 1000, /* no matter for CGI */
+    TASKS_FEW = 40     /* several are PHP's, and each of siolite's has two */
 };
 
 /* ---- versions ---- */
@@ -94,7 +96,7 @@ check_versions(struct doctor *d)
 static void
 check_limits(struct doctor *d)
 {
-    struct rlimit fds, tasks;
+    struct rlimit fds;
     if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_max < FDS_MIN)
         doctor_say(d, DOCTOR_WARN, "host.descriptors",
                    "LimitNOFILE=65536 in the service, or `* hard nofile 65536` in "
@@ -105,11 +107,28 @@ check_limits(struct doctor *d)
     else
         doctor_say(d, DOCTOR_OK, "host.descriptors", NULL, "%llu are allowed here",
                    (unsigned long long)fds.rlim_max);
-    if (getrlimit(RLIMIT_NPROC, &tasks) == 0 && tasks.rlim_cur < TASKS_MANY)
-        doctor_say(d, DOCTOR_NOTE, "host.processes", NULL,
-                   "%llu processes and threads are allowed here; with CGI a held poll is "
-                   "a process, so max_held keeps below a quarter of them",
-                   (unsigned long long)tasks.rlim_cur);
+}
+
+/* Of whoever runs this: on shared hosting that is the user of the CGI programs, too. */
+static void
+check_tasks(struct doctor *d)
+{
+    int64_t n = host_n_tasks_max();
+    if (n == INT64_MAX)
+        doctor_say(d, DOCTOR_OK, "host.processes", NULL, "are not limited here");
+    else
+        doctor_say(d,
+                   n < TASKS_FEW    ? DOCTOR_WARN
+                   : n < TASKS_MANY ? DOCTOR_NOTE
+                                    : DOCTOR_OK,
+                   "host.processes",
+                   n < TASKS_FEW ? "raise nproc in /etc/security/limits.conf or TasksMax "
+                                   "of the service; where that is the host's, set "
+                                   "max_held and expect short polls"
+                                 : NULL,
+                   "%lld processes and threads are allowed here; with CGI and mod_fcgid "
+                   "a held poll is a process, and max_held = auto holds %zu",
+                   (long long)n, host_n_held_max());
 }
 
 /* An errno, 0: it works. */
@@ -402,6 +421,7 @@ doctor_check_host(struct doctor *d)
     struct fronts all = find_fronts(d);
     check_versions(d);
     check_limits(d);
+    check_tasks(d);
     check_inotify(d);
     if (d->c->st) {
         check_running(d, &all);

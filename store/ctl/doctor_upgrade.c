@@ -129,6 +129,12 @@ doctor_check_upgrade(struct doctor_url *u)
     struct doctor_ws *w;
     struct buf err = {0};
     int status = 0;
+    if (!u->main.has_upgrade && !u->d->c->cfg.is_websocket) {
+        doctor_say(u->d, DOCTOR_OK, "url.upgrade", NULL,
+                   "polling alone, as transports in siolite.conf says");
+        doctor_session_close(u, &u->main);
+        return;
+    }
     if (!u->main.has_upgrade) {
         doctor_say(u->d, DOCTOR_WARN, "url.upgrade",
                    "start siolite-ws (`siolite conf systemd`), or set transports = "

@@ -176,7 +176,15 @@ describe('the place of the database', { skip: needsOwn, concurrency: true }, () 
   it('limits of the machine', async () => {
     const at = installation();
     expect(await doctor(at, [], { wrap: ['prlimit', '--nofile=1000:1000', '--nproc=900'] }), 'host.descriptors', 'warn', /^1000 descriptors are allowed/, /LimitNOFILE/);
-    expect(await doctor(at, [], { wrap: ['prlimit', '--nproc=900'] }), 'host.processes', 'note', /^900 processes and threads are allowed here; with CGI a held poll is a process/);
+    // No more than that: the control group may permit fewer.
+    expect(await doctor(at, [], { wrap: ['prlimit', '--nproc=900'] }), 'host.processes', 'note', /^\d{1,3} processes and threads are allowed here; .* max_held = auto holds \d+$/);
+    // Also where not one more can be had: it then says what fails by that.
+    for (const n of [30, 1]) {
+      const found = await doctor(at, [], { wrap: ['prlimit', `--nproc=${n}`] });
+      expect(found, 'host.processes', 'warn',
+        new RegExp(`^${n} processes and threads are allowed here; .* max_held = auto holds ${n === 30 ? 7 : 1}$`), /limits\.conf or TasksMax/);
+      if (n === 1 && found.of('place.wal')[0].level !== 'ok') expect(found, 'place.wal', 'fail', /no thread can be started: the limit of processes/);
+    }
     const few = ['unshare', '-Ur', 'sh', '-c', 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', 'sh'];
     if ((await run([...few, 'true'], { uid: isRoot ? NOBODY : undefined })).code !== 0) return; // not in every container
     expect(await doctor(at, ['--user', 'root'], { wrap: few }), 'host.inotify', 'warn', /inotify does not work for \S+: .*look every 20 ms/, /max_user_instances/);
@@ -386,6 +394,10 @@ describe('through the URL', { skip: needsOwn, concurrency: true }, () => {
     expect(await look('moved'), 'url.handshake', 'fail', /redirects \(status 301\)/, /URL that is redirected to/);
     expect(await doctor(at, ['--url-only', 'http://127.0.0.1:1/']), 'url.handshake', 'fail', /no answer: .*connect/i, /is the web server running/);
     expect(await look('away', ['--server', 'caddy']), 'url.handshake', 'fail', /404/, /siolite conf caddy/);
+  });
+  it('no WebSocket, as it is meant', async () => {
+    const conf = other.configure('polling.conf', { transports: 'polling' });
+    expect(await doctor(other, ['--url-only', '--quick', url('alone')], { conf }), 'url.upgrade', 'ok', /polling alone, as transports in siolite\.conf says/);
   });
   it('another database answers', async () => {
     const found = await doctor(other, ['--quick', '--user', me, url('good'), '--set', 'ws_listen=127.0.0.1:1']);

@@ -1,11 +1,11 @@
 /*
  * What the host permits: see host.h.
  *
- * The main thread of siolite.fcgi and siolite.cgi, at start.
+ * The main thread, at start.
  *
  * SPDX-License-Identifier: MIT
  */
-#include "fcgi/host.h"
+#include "core/base/host.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +64,7 @@ climb(const char *root, const char *hierarchy, struct str group)
 }
 
 int64_t
-fcgi_host_cgroup_max(const char *membership, const char *root)
+host_cgroup_max(const char *membership, const char *root)
 {
     struct str rest = str_of(membership);
     int64_t min = INT64_MAX;
@@ -86,22 +86,28 @@ fcgi_host_cgroup_max(const char *membership, const char *root)
     return min;
 }
 
-size_t
-fcgi_host_n_held_max(void)
+int64_t
+host_n_tasks_max(void)
 {
     char membership[MEMBERSHIP_MAX_BYTES];
     struct rlimit limit;
-    int64_t n_tasks = INT64_MAX, n;
+    int64_t n_tasks = INT64_MAX;
     FILE *f = fopen("/proc/self/cgroup", "re");
     if (f) {
         membership[fread(membership, 1, sizeof membership - 1, f)] = 0;
-        n_tasks = fcgi_host_cgroup_max(membership, "/sys/fs/cgroup");
+        n_tasks = host_cgroup_max(membership, "/sys/fs/cgroup");
         fclose(f);
     }
     if (getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         limit.rlim_cur < (rlim_t)n_tasks)
         n_tasks = (int64_t)limit.rlim_cur;
-    n = n_tasks / 4;
+    return n_tasks;
+}
+
+size_t
+host_n_held_max(void)
+{
+    int64_t n = host_n_tasks_max() / 4;
     if (n > HOST_HELD_MAX)
         n = HOST_HELD_MAX;
     return n < 1 ? 1 : (size_t)n;

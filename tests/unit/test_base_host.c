@@ -1,9 +1,9 @@
 /*
- * fcgi/host.c, on a tree of control groups made of files.
+ * core/base/host.c, on a tree of control groups made of files.
  *
  * SPDX-License-Identifier: MIT
  */
-#include "fcgi/host.h"
+#include "core/base/host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,37 +67,37 @@ static void
 test_the_smallest_limit_on_the_way_up_counts(void **state)
 {
     (void)state;
-    assert_int_equal(fcgi_host_cgroup_max("0::/a/b/c\n", root), 40);
-    assert_int_equal(fcgi_host_cgroup_max("0::/a\n", root), 40);
-    assert_int_equal(fcgi_host_cgroup_max("9:cpu:/q\n8:pids:/x\n0::/a/b/c\n", root), 7);
+    assert_int_equal(host_cgroup_max("0::/a/b/c\n", root), 40);
+    assert_int_equal(host_cgroup_max("0::/a\n", root), 40);
+    assert_int_equal(host_cgroup_max("9:cpu:/q\n8:pids:/x\n0::/a/b/c\n", root), 7);
 }
 
 static void
 test_no_limit_is_none(void **state)
 {
     (void)state;
-    assert_true(fcgi_host_cgroup_max("0::/\n", root) == INT64_MAX);
-    assert_true(fcgi_host_cgroup_max("0::/elsewhere\n", root) == INT64_MAX);
-    assert_true(fcgi_host_cgroup_max("", root) == INT64_MAX);
-    assert_true(fcgi_host_cgroup_max("nonsense", root) == INT64_MAX);
-    assert_true(fcgi_host_cgroup_max(":", root) == INT64_MAX);
+    assert_true(host_cgroup_max("0::/\n", root) == INT64_MAX);
+    assert_true(host_cgroup_max("0::/elsewhere\n", root) == INT64_MAX);
+    assert_true(host_cgroup_max("", root) == INT64_MAX);
+    assert_true(host_cgroup_max("nonsense", root) == INT64_MAX);
+    assert_true(host_cgroup_max(":", root) == INT64_MAX);
 }
 
 static void
 test_a_quarter_of_the_process_limit_may_be_held(void **state)
 {
     struct rlimit old, limit;
-    size_t unlimited = fcgi_host_n_held_max();
+    size_t unlimited = host_n_held_max();
     (void)state;
     assert_in_range(unlimited, 1, 12);
     assert_int_equal(getrlimit(RLIMIT_NPROC, &old), 0);
     limit = old;
     limit.rlim_cur = 16;
     assert_int_equal(setrlimit(RLIMIT_NPROC, &limit), 0);
-    assert_int_equal(fcgi_host_n_held_max(), unlimited < 4 ? unlimited : 4);
+    assert_int_equal(host_n_held_max(), unlimited < 4 ? unlimited : 4);
     limit.rlim_cur = 3;
     assert_int_equal(setrlimit(RLIMIT_NPROC, &limit), 0);
-    assert_int_equal(fcgi_host_n_held_max(), 1);
+    assert_int_equal(host_n_held_max(), 1);
     assert_int_equal(setrlimit(RLIMIT_NPROC, &old), 0);
 }
 
