@@ -7,7 +7,7 @@
  * refused when it is prepared, and a unit with such a step runs in a SAVEPOINT.
  * 2. None runs longer than 50 ms (store_value_run): it would hold the write lock, or the
  * loop. SQLite rolls back the whole transaction when it interrupts a write; the batch is
- * then redone without the offender.
+ * then redone without the offender. All of a unit have 250 ms together (unit.c).
  * 3. Its failure is RC_INVALID with SQLite's text; a full disk stays RC_IO.
  *
  * Migrations and additions: loop thread, before units run. Selects: loop thread. Steps:
@@ -280,8 +280,10 @@ run_exec(struct store_write *w, struct store_unit *u, struct store_step *step)
     enum rc rc = check_exec(u, s, q);
     if (rc != RC_OK)
         return rc;
+    if (!store_step_has_time(u))
+        return RC_INVALID;
     store_value_bind(q, s->values, s->n_values);
-    rc = store_value_run(w->conn, q, true, NULL, NULL);
+    rc = store_value_run_app(w, u, q);
     if (rc != RC_OK)
         store_step_error(u, "statement \"%s\": %s", s->name,
                          store_value_error(w->conn, rc));

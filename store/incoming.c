@@ -95,10 +95,10 @@ bind_presence(struct store_write *w, const struct incoming_step *s, int64_t sock
 }
 
 static enum rc
-insert(struct store_write *w, const struct store_unit *u, const struct incoming_step *s)
+insert(struct store_write *w, struct store_unit *u, const struct incoming_step *s)
 {
     sqlite3_stmt *q = s->bind(w, s, store_step_socket(u, s->socket_id));
-    return store_value_run(w->conn, q, true, NULL, NULL);
+    return store_value_run_app(w, u, q);
 }
 
 /* A trigger whose table has gone since the start fails all others: they are mended, once.
@@ -106,8 +106,10 @@ insert(struct store_write *w, const struct store_unit *u, const struct incoming_
 static enum rc
 fire(struct store_write *w, struct store_unit *u, const struct incoming_step *s)
 {
-    enum rc rc = insert(w, u, s);
     size_t n = 0;
+    if (!store_step_has_time(u))
+        return RC_INVALID;
+    enum rc rc = insert(w, u, s);
     if (rc != RC_OK && sqlite3_errcode(w->conn->db) == SQLITE_ERROR &&
         !sqlite3_get_autocommit(w->conn->db)) {
         store_step_error(u, "%s", sqlite3_errmsg(w->conn->db));

@@ -14,6 +14,9 @@
  * 5. A failure that took the whole transaction along (RAISE(ROLLBACK), an interrupt) has
  * the batch run again without that group. A unit may do so LOST_MAX times: then all its
  * groups that may fail are left out.
+ * 6. The application's SQL has APP_MS_MAX in one run of a unit, all its statements
+ * together: a message may have many events in it, and everybody waits for the write lock
+ * meanwhile. What comes behind is left out, without being begun.
  *
  * Built and finished on the loop's thread, run on the store thread.
  *
@@ -34,8 +37,11 @@ enum {
     ARENA_FIRST_BYTES = 704,
     ARENA_CHUNK_BYTES = 4096,
     ERROR_BYTES = 240,
-    LOST_MAX = 3
+    LOST_MAX = 3,
+    APP_MS_MAX = 250,
+    UNTRIED_TOLD_MAX = 1000 /* app_error has no more rows */
 };
+#define OUT_OF_TIME "not run: the SQL of the same message has taken 250 ms"
 
 struct chunk {
     struct chunk *next;
@@ -52,6 +58,8 @@ struct store_unit {
     struct store_step *found; /* NULL, or the one that was looked for last */
     size_t n_found;           /* its number */
     unsigned n_lost;          /* transactions that its groups took along */
+    unsigned n_untried;       /* groups that are left out for want of time */
+    int64_t app_ms;           /* what the application's SQL has taken in this run */
     bool is_lost;             /* the last run did */
     bool has_answered;        /* the last answer counted */
     bool is_own_fault;        /* the step that ran last was none that may fail */
@@ -178,6 +186,7 @@ clear_result(struct store_unit *u)
     u->result.has_more = false;
     u->result.error = "";
     u->is_lost = false;
+    u->app_ms = 0;
 }
 
 void
@@ -300,6 +309,21 @@ bool
 store_step_has_answered(const struct store_unit *u)
 {
     return u->has_answered;
+}
+
+bool
+store_step_has_time(struct store_unit *u)
+{
+    if (u->app_ms < APP_MS_MAX)
+        return true;
+    store_step_error(u, "%s", OUT_OF_TIME);
+    return false;
+}
+
+void
+store_step_note_time(struct store_unit *u, int64_t ms)
+{
+    u->app_ms += ms;
 }
 
 struct store_lease_result *
@@ -474,6 +498,16 @@ note_lost(struct store_unit *u)
             }
 }
 
+/* Invariant 6. The first one is logged. */
+static void
+leave_untried(struct store_unit *u, struct store_group *g)
+{
+    if (u->n_untried++ == 0)
+        store_group_drop(u, g, OUT_OF_TIME);
+    g->is_dropped = true;
+    g->error = u->n_untried <= UNTRIED_TOLD_MAX ? STR(OUT_OF_TIME) : STR_NONE;
+}
+
 /* RC_OK: its steps are done, or it is left out and nothing of it is. */
 static enum rc
 try_group(struct store_write *w, struct store_unit *u, struct store_group *g)
@@ -506,6 +540,8 @@ run_group(struct store_write *w, struct store_unit *u, struct store_group *g)
     enum rc rc = RC_OK;
     if (g->needs && g->needs->is_dropped)
         g->is_dropped = true;
+    if (!g->is_dropped && g->is_risky && u->app_ms >= APP_MS_MAX)
+        leave_untried(u, g);
     if (!g->is_dropped)
         rc = try_group(w, u, g);
     if (rc == RC_OK && g->is_dropped)

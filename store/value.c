@@ -99,6 +99,15 @@ store_value_run(struct store_conn *c, sqlite3_stmt *q, bool is_bounded, store_ro
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }
 
+enum rc
+store_value_run_app(struct store_write *w, struct store_unit *u, sqlite3_stmt *q)
+{
+    int64_t from_ms = clock_now_ms();
+    enum rc rc = store_value_run(w->conn, q, true, NULL, NULL);
+    store_step_note_time(u, clock_now_ms() - from_ms);
+    return rc;
+}
+
 const char *
 store_value_error(struct store_conn *c, enum rc rc)
 {

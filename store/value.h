@@ -16,6 +16,10 @@ void store_value_bind(sqlite3_stmt *q, const struct store_value *values, size_t 
  * SQLite rolls back the whole transaction where it interrupts a write. */
 MUST_CHECK enum rc store_value_run(struct store_conn *c, sqlite3_stmt *q, bool is_bounded,
                                    store_row_fn *fn, void *arg);
+/* Likewise for a step that is the application's: bounded, and what it takes counts for
+ * its unit (store_step_has_time). */
+MUST_CHECK enum rc
+store_value_run_app(struct store_write *w, struct store_unit *u, sqlite3_stmt *q);
 /* Why store_value_run() failed. */
 const char *store_value_error(struct store_conn *c, enum rc rc);
 

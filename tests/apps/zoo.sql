@@ -106,6 +106,12 @@ CREATE TRIGGER zoo_runaway INSTEAD OF INSERT ON event WHEN new.event = 'runaway'
 BEGIN
     INSERT INTO seen (what) SELECT (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n);
 END;
+-- Nothing wrong with one of them.
+CREATE TRIGGER zoo_slow INSTEAD OF INSERT ON event WHEN new.event = 'slow'
+BEGIN
+    INSERT INTO seen (what)
+        SELECT 'slow ' || (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT max(i) FROM n);
+END;
 -- Endless recursion: of an expression, and of triggers, which SQLite does not let fire themselves.
 CREATE TRIGGER zoo_endless INSTEAD OF INSERT ON event WHEN new.event = 'endless'
 BEGIN

@@ -30,6 +30,10 @@ run_sql(struct store_write *w, struct store_unit *u, struct store_step *step)
     const char *sql = ((struct sql_step *)step)->sql;
     int64_t due_us = clock_now_us() + 10000;
     int n;
+    if (strcmp(sql, "slow") == 0) {
+        store_step_note_time(u, 100);
+        return store_step_has_time(u) ? RC_OK : RC_INVALID;
+    }
     if (strcmp(sql, "refuse") == 0) {
         store_group_refuse(u, step, STR("not \"you\""), STR("{\"a\": 1}"));
         return RC_INVALID;
@@ -318,6 +322,41 @@ test_guard_behind_a_failing_group_undoes_all(void **state)
     assert_int_equal(n_events(t), 0);
 }
 
+#define OUT_OF_TIME "not run: the SQL of the same message has taken 250 ms"
+
+static void
+test_groups_have_a_time_together(void **state)
+{
+    struct place *t = *state;
+    struct store_unit *u = store_unit_create();
+    for (int i = 0; i < 3; i++) /* the third one comes to an end at 300 ms, too late */
+        add_group(u, "slow", NULL);
+    struct store_group *late = add_group(u, "INSERT INTO note VALUES ('late')", NULL);
+    add_group(u, "INSERT INTO note VALUES ('needs it')", late);
+    add_event(u);
+    assert_int_equal(fx_run(&t->p, u).rc, RC_OK);
+    ASSERT_NOTES(t, "");
+    ASSERT_ERRORS(t, OUT_OF_TIME ";" OUT_OF_TIME);
+    assert_int_equal(n_events(t), 3); /* of two groups, and the last one */
+    u = store_unit_create();
+    add_group(u, "INSERT INTO note VALUES ('the next unit')", NULL);
+    assert_int_equal(fx_run(&t->p, u).rc, RC_OK);
+    ASSERT_NOTES(t, "the next unit");
+}
+
+static void
+test_of_many_groups_that_are_too_late_some_are_told(void **state)
+{
+    struct place *t = *state;
+    struct store_unit *u = store_unit_create();
+    for (int i = 0; i < 1300; i++)
+        add_group(u, i < 3 ? "slow" : "INSERT INTO note VALUES ('late')", NULL);
+    assert_int_equal(fx_run(&t->p, u).rc, RC_OK);
+    ASSERT_NOTES(t, "");
+    FX_ASSERT_INT(&t->p, "SELECT count(*) FROM app_error", 1000);
+    FX_ASSERT_INT(&t->p, "SELECT max(error_id) FROM app_error", 1001);
+}
+
 static void
 test_errors_are_bounded(void **state)
 {
@@ -346,6 +385,8 @@ main(void)
         T(test_group_goes_with_the_one_it_needs),
         T(test_socket_of_a_failing_group_never_existed),
         T(test_guard_behind_a_failing_group_undoes_all),
+        T(test_groups_have_a_time_together),
+        T(test_of_many_groups_that_are_too_late_some_are_told),
         T(test_errors_are_bounded),
     };
     return cmocka_run_group_tests_name("store_group", tests, NULL, NULL);
