@@ -435,14 +435,15 @@ run_session_close(struct store_write *w, struct store_unit *u, struct store_step
 {
     const struct lease_step *s = (struct lease_step *)step;
     struct store_end e = {s->reason, s->is_recoverable, false, s->now_ms};
-    return store_session_end(w, u, s->session_id, &e);
+    enum rc rc = store_session_end(w, u, s->session_id, &e);
+    return rc == RC_CONFLICT ? RC_OK : rc;
 }
 
 void
 store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
                          bool is_recoverable, int64_t now_ms)
 {
-    struct lease_step *s = add_lease(u, run_session_close, STORE_STEP_GUARD, session_id);
+    struct lease_step *s = add_lease(u, run_session_close, 0, session_id);
     s->now_ms = now_ms;
     s->reason = store_step_copy(u, reason);
     s->is_recoverable = is_recoverable;

@@ -130,17 +130,16 @@ void store_unit_upgrade_claim(struct store_unit *u, int64_t session_id, int64_t 
                               int64_t due_ms, int64_t now_ms);
 void store_unit_upgrade_commit(struct store_unit *u, int64_t session_id);
 void store_unit_upgrade_reset(struct store_unit *u, int64_t session_id, int64_t seen_id);
-/* Closes the lease, ends its open sockets (store_unit_socket_end), appends the close row.
- */
-void store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
-                              bool is_recoverable, int64_t now_ms);
-
 /* A GET of a session that the server closed: first what is due (cursor_seq moves), then
  * that it is closed, once. */
 void store_unit_session_told(struct store_unit *u, int64_t session_id, int64_t cursor_seq,
                              bool is_told);
 
 /* ---- sessions, not guards ---- */
+/* Closes the lease, ends its open sockets (store_unit_socket_end), appends the close row.
+ * A session that is closed already, also by this unit, stays as it is. */
+void store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
+                              bool is_recoverable, int64_t now_ms);
 void store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen,
                           int64_t last_seq);
 /* New heartbeat times after a pong (is_pinged false) or another sign of life; due_ms as

@@ -132,6 +132,7 @@ run(struct app_call *c, app_fn *fn, const char *what)
     struct work *w = c->w;
     const struct work_mark mark = work_mark(w);
     enum sio_reason close_reason = w->close_reason;
+    bool was_over = w->is_over;
     bool was_gone = c->k != NULL && c->k->is_gone;
     int64_t start_ms = clock_rough_ms();
     fn(c);
@@ -150,6 +151,7 @@ run(struct app_call *c, app_fn *fn, const char *what)
     while (w->n_direct > mark.n_direct)
         store_packet_unref(w->direct[--w->n_direct].p);
     w->close_reason = close_reason;
+    w->is_over = was_over;
     if (c->k != NULL)
         c->k->is_gone = was_gone;
     if (c->error == RC_BUSY) { /* the WAL-index is being written: it is tried again */

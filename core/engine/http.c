@@ -116,7 +116,7 @@ static void
 on_closed(void *arg, const struct store_result *r)
 {
     struct engine_http *h = arg;
-    if (r->rc != RC_OK && r->rc != RC_CONFLICT) { /* CONFLICT: it was closed already */
+    if (r->rc != RC_OK) {
         log_error("engine", "close.failed", LOG_Z("code", rc_text(r->rc)),
                   LOG_Z("error", r->error));
         http_answer_empty(h, 503);
@@ -310,6 +310,14 @@ bad_request(const char *context)
     return (struct request_error){EIO_E_BAD_REQUEST, NULL, context};
 }
 
+static bool
+is_unknown(const struct engine *e, struct str eio_sid)
+{
+    struct store_session s;
+    enum rc rc = store_read_session(e->store, eio_sid, &s);
+    return rc == RC_NOTFOUND || (rc == RC_OK && s.is_closed);
+}
+
 /* The checks in the order of the reference; EIO_E_NONE: go on. */
 static struct request_error
 check(const struct engine *e, const struct engine_request *r, const struct eio_request *q,
@@ -319,11 +327,12 @@ check(const struct engine *e, const struct engine_request *r, const struct eio_r
         (q->transport == EIO_POLLING ? !e->cfg->is_polling : !e->cfg->is_websocket))
         return error_of(EIO_E_TRANSPORT_UNKNOWN); /* EIO-TRANSPORT */
     if (has_bad_bytes(engine_header_get(r, "origin")))
-        return bad_request("INVALID_ORIGIN"); /* EIO-ORIGIN-BYTES */
+        return bad_request("INVALID_ORIGIN");            /* EIO-ORIGIN-BYTES */
+    if (q->has_eio_sid && q->transport == EIO_WEBSOCKET) /* EIO-TRANSPORT-MISMATCH */
+        return is_unknown(e, q->eio_sid) ? error_of(EIO_E_SID_UNKNOWN)
+                                         : bad_request("TRANSPORT_MISMATCH");
     if (q->has_eio_sid)
-        return q->transport == EIO_WEBSOCKET
-                   ? bad_request("TRANSPORT_MISMATCH") /* EIO-TRANSPORT-MISMATCH */
-                   : error_of(EIO_E_NONE);
+        return error_of(EIO_E_NONE);
     if (!str_eqz(r->method, "GET"))
         return error_of(EIO_E_BAD_HANDSHAKE_METHOD); /* EIO-METHOD */
     if (q->transport == EIO_WEBSOCKET)

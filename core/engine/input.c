@@ -45,6 +45,8 @@ packet(struct work *w, const struct sio_packet *p, struct str attachments)
         join(w, k, p);
         return;
     }
+    if (k == NULL && work_has_ended(w, p->nsp))
+        return;                                      /* SIO-NSP-ENDED */
     if (k == NULL || p->type == SIO_CONNECT_ERROR) { /* SIO-NSP-UNKNOWN */
         work_close(w, SIO_R_FORCED_SERVER_CLOSE);
         return;
@@ -169,7 +171,7 @@ input_message(struct work *w, bool is_binary, struct str data)
 {
     struct partial *part = w->partial;
     struct sio_packet p;
-    if (w->close_reason != SIO_R_NONE || w->is_busy)
+    if (w->close_reason != SIO_R_NONE || w->is_over || w->is_busy)
         return;
     w->e->counts.n[COUNT_BYTES_IN] += (int64_t)data.len;
     if (w->can_choose_parser)

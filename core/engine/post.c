@@ -117,7 +117,7 @@ payload(struct work *w, const struct engine_http *h, struct str body)
     eio_payload_read_init(&reader, h->session.protocol, h->is_octets, body);
     reader.is_single_utf8 = h->session.utf8 == TEXT_ONCE;
     reader.is_double_utf8 = h->session.utf8 == TEXT_TWICE;
-    while (w->close_reason == SIO_R_NONE &&
+    while (w->close_reason == SIO_R_NONE && !w->is_over &&
            (rc = eio_payload_read(&reader, &p)) == RC_OK) {
         has_pong |= p.type == EIO_PONG || p.type == EIO_PING;
         has_other |= p.type == EIO_MESSAGE;
@@ -125,9 +125,9 @@ payload(struct work *w, const struct engine_http *h, struct str body)
         reader.is_double_utf8 |= w->is_1x && !reader.is_single_utf8;
     }
     note_text(w, &h->session, &reader);
-    if (w->close_reason == SIO_R_NONE && rc != RC_NOTFOUND)
+    if (w->close_reason == SIO_R_NONE && !w->is_over && rc != RC_NOTFOUND)
         work_close(w, SIO_R_PARSE_ERROR); /* EIO-PARSE */
-    if (has_other && !has_pong && w->close_reason == SIO_R_NONE)
+    if (has_other && !has_pong && w->close_reason == SIO_R_NONE && !w->is_over)
         beat(w, &h->session, false);
     eio_payload_read_fini(&reader);
 }

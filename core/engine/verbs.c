@@ -305,8 +305,10 @@ app_disconnect(struct app_to *t, bool close)
     c->w->changes_state = true;
     store_unit_disconnect(work_unit(c->w), &target,
                           str_of(sio_reason_text(SIO_R_SERVER_NSP)), close, c->w->now_ms);
-    if (t->scope == TO_SENDER)
+    if (t->scope == TO_SENDER) {
         c->k->is_gone = true;
+        c->w->is_over |= close;
+    }
 }
 
 void

@@ -209,6 +209,16 @@ work_socket_find(struct work *w, struct str nsp_name)
     return k;
 }
 
+bool
+work_has_ended(const struct work *w, struct str nsp_name)
+{
+    const struct work_socket *k = w->sockets;
+    while (k != NULL &&
+           (!k->is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
+        k = k->next;
+    return k != NULL;
+}
+
 size_t
 work_n_sockets(const struct work *w)
 {

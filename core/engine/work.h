@@ -95,7 +95,8 @@ struct work {
     struct work_socket first_socket; /* of `sockets`, in use if is_inline */
     bool is_busy; /* a handler could not read just now: nothing of this counts, try again
                    */
-    enum sio_reason close_reason;  /* SIO_R_NONE: the session goes on */
+    enum sio_reason close_reason; /* SIO_R_NONE: the session goes on */
+    bool is_over; /* a handler ends the session: what follows is not looked at */
     void (*guard)(struct work *w); /* adds the unit's guard when `u` comes to be */
     int64_t guard_id, guard_gen;
 };
@@ -119,6 +120,8 @@ struct work_socket *work_socket_add(struct work *w, int64_t socket_id,
                                     const char *nsp_name, struct str sio_id);
 struct work_socket *
 work_socket_find(struct work *w, struct str nsp_name); /* open ones; NULL */
+/* Has this unit ended the session's socket there? */
+bool work_has_ended(const struct work *w, struct str nsp_name);
 /* An own effect, or what is known otherwise; work_rooms_note: all of a JSON array. */
 struct work_room *work_room_note(struct work_socket *k, const char *room, bool is_in);
 void work_rooms_note(struct work_socket *k, const json_t *names);

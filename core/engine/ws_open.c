@@ -25,20 +25,18 @@ check(struct engine *e, const struct eio_request *q, bool is_origin_ok,
     struct store_session s;
     if (!q->has_transport || (q->transport == EIO_WEBSOCKET && !e->cfg->is_websocket))
         return EIO_E_TRANSPORT_UNKNOWN;
+    enum rc rc = q->has_eio_sid ? store_read_session(e->store, q->eio_sid, &s) : RC_OK;
+    if (q->has_eio_sid && rc != RC_BUSY && (rc != RC_OK || s.is_closed))
+        return EIO_E_SID_UNKNOWN;
     if (q->transport != EIO_WEBSOCKET) { /* EIO-TRANSPORT-MISMATCH */
         *context = q->has_eio_sid ? "TRANSPORT_MISMATCH" : "TRANSPORT_HANDSHAKE_ERROR";
         return EIO_E_BAD_REQUEST;
     }
     if (!is_origin_ok)
         return EIO_E_FORBIDDEN;
-    if (q->has_eio_sid) {
-        enum rc rc = store_read_session(e->store, q->eio_sid, &s);
-        if (rc == RC_BUSY) /* ws_find_session looks when it speaks */
-            return EIO_E_NONE;
-        if (rc != RC_OK || s.is_closed)
-            return EIO_E_SID_UNKNOWN;
+    if (q->has_eio_sid) { /* RC_BUSY: ws_find_session looks when it speaks */
         *context = "PROTOCOL_MISMATCH";
-        return s.protocol != q->protocol ? EIO_E_BAD_REQUEST : EIO_E_NONE;
+        return rc == RC_OK && s.protocol != q->protocol ? EIO_E_BAD_REQUEST : EIO_E_NONE;
     }
     if (q->protocol == 3 && !e->cfg->is_eio3)
         return EIO_E_BAD_PROTOCOL;

@@ -176,6 +176,11 @@ describe('handshake over polling', { concurrency: 8 }, () => {
       await request(main.url, { query: { EIO: '4', transport: 'websocket' } }),
       3,
     );
+    const query = { EIO: '4', transport: 'websocket' };
+    assertRefused(await request(main.url, { query: { ...query, sid: 'x' } }), 1);
+    const session = await Polling.connect(main.url);
+    assertRefused(await session.request({ query: { ...session.query, ...query } }), 3);
+    await assertAlive(session);
   });
 
   // EIO-PROTOCOL
@@ -620,6 +625,26 @@ describe('closing over polling', { concurrency: 8 }, () => {
       '41',
       '1',
     ]);
+  });
+
+  // SIO-NSP-ENDED
+  it('does not look at what follows in the payload when a handler closes', async () => {
+    const session = await Polling.connect(main.url);
+    await session.send('42["echo",1]', '42["disconnect-me",true]', '42["echo",2]', 'junk!');
+    assert.deepEqual(await untilClosed(session), ['42["echo",1]', '41', '1']);
+    assert.equal(await reasonOf(main, session.sioId), 'server namespace disconnect');
+  });
+
+  // SIO-NSP-ENDED
+  it('ignores what follows for a namespace that has ended in the same payload', async () => {
+    for (const end of ['42["disconnect-me",false]', '41']) {
+      const session = await Polling.connect(main.url);
+      await session.send('40/custom,');
+      await session.receive((packets) => packets.some((p) => p.startsWith('42/custom,["auth"')));
+      await session.send(end, '42["echo",2]', '421["rooms"]', '42/custom,["echo",3]');
+      const got = await session.receive((packets) => packets.includes('42/custom,["echo",3]'));
+      assert.deepEqual(got.filter((p) => p !== '41'), ['42/custom,["echo",3]']);
+    }
   });
 
   // SIO-CONNECT-TIMEOUT

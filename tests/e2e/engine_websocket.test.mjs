@@ -107,6 +107,8 @@ describe('WebSocket only', { concurrency: 8 }, () => {
       const answer = await new Socket(main.url, { query: { sid } }).answered;
       assert.deepEqual([answer.status, answer.body], [400, 'Session ID unknown']);
       assert.match(answer.headers['content-type'], /^text\/html/);
+      const other = await new Socket(main.url, { query: { sid, transport: 'polling' } }).answered;
+      assert.deepEqual([other.status, other.body], [400, 'Session ID unknown']);
     }
   });
 
