@@ -111,7 +111,6 @@ struct ctl_verb {
     struct buf texts[CTL_FIELDS_MAX]; /* what values point into, if they were made */
     size_t n;
 };
-void ctl_verb_fini(struct ctl_verb *v);
 /* The value is borrowed; NULL adds nothing. */
 void ctl_verb_text(struct ctl_verb *v, const char *column, const char *value);
 void ctl_verb_number(struct ctl_verb *v, const char *column, int64_t value);
@@ -126,9 +125,11 @@ void ctl_verb_target(struct ctl_verb *v, const struct ctl *c);
 /* args: the words from the given one on, as JSON or with --text as they are; and
  * --attachment FILE. CTL_USAGE, CTL_FAILED: said why. */
 MUST_CHECK int ctl_verb_args(struct ctl_verb *v, const struct ctl *c, size_t from);
-/* INSERT INTO the view; *last_seq (may be NULL): the newest row of the log that it made,
- * 0: none. */
-MUST_CHECK int ctl_verb_run(struct ctl_verb *v, struct ctl *c, int64_t *last_seq);
+/* What a command ends with: if `status` is 0, opens the database and INSERTs INTO the
+ * view; frees the verb. *last_seq (may be NULL): the newest row of the log that it made,
+ * 0: none. Returns `status`, or an exit status: said why. */
+MUST_CHECK int
+ctl_verb_end(struct ctl_verb *v, struct ctl *c, int status, int64_t *last_seq);
 
 /* ---- print.c: rows, as a table or as JSON ---- */
 struct ctl_table {

@@ -120,6 +120,17 @@ print_emitted(const struct ctl *c, int64_t last_seq)
         puts("{\"seq\":null}"); /* nobody is there */
 }
 
+/* As ctl_verb_end(), for what stands in the log then. */
+static int
+emit_end(struct ctl *c, struct ctl_verb *v, int status)
+{
+    int64_t last_seq = 0;
+    status = ctl_verb_end(v, c, status, &last_seq);
+    if (status == 0)
+        print_emitted(c, last_seq);
+    return status;
+}
+
 static void
 print_asked(const struct ctl *c, const char *name)
 {
@@ -147,34 +158,24 @@ run_emit(struct ctl *c)
     struct ctl_verb v = {.name = is_ask ? "ask" : "emit"};
     const char *name = ctl_value(c, "name");
     char made[RND_ID_LEN + 1];
-    int64_t timeout_ms = 10000, last_seq = 0;
+    int64_t timeout_ms = 10000;
     int status = check_ack_options(c);
     if (status == 0)
         status = ctl_number(c, "timeout", 1, TIMEOUT_MAX_MS, &timeout_ms);
     if (status == 0)
         status = ctl_verb_args(&v, c, 1);
-    if (status != 0)
-        goto out;
     ctl_verb_target(&v, c);
     ctl_verb_text(&v, "event", c->words[0]);
     ctl_verb_flag(&v, c, "volatile", "is_volatile");
     ctl_verb_flag(&v, c, "plain", "is_plain");
-    if (is_ask) {
-        rnd_id(made);
-        name = name ? name : made;
-        ctl_verb_text(&v, "name", name);
-        ctl_verb_number(&v, "timeout_ms", timeout_ms);
-    }
-    status = ctl_open(c, false, NULL, NULL);
-    if (status == 0)
-        status = ctl_verb_run(&v, c, &last_seq);
-    if (status == 0 && is_ask)
-        status = finish_ask(c, name);
-    else if (status == 0)
-        print_emitted(c, last_seq);
-out:
-    ctl_verb_fini(&v);
-    return status;
+    if (!is_ask)
+        return emit_end(c, &v, status);
+    rnd_id(made);
+    name = name ? name : made;
+    ctl_verb_text(&v, "name", name);
+    ctl_verb_number(&v, "timeout_ms", timeout_ms);
+    status = ctl_verb_end(&v, c, status, NULL);
+    return status ? status : finish_ask(c, name);
 }
 
 const struct ctl_command ctl_emit = {
@@ -194,9 +195,7 @@ cancel_ask(struct ctl *c, const char *name)
 {
     struct ctl_verb v = {.name = "ask_cancel"};
     ctl_verb_text(&v, "name", name);
-    int status = ctl_verb_run(&v, c, NULL);
-    ctl_verb_fini(&v);
-    return status;
+    return ctl_verb_end(&v, c, 0, NULL);
 }
 
 static int
@@ -205,11 +204,11 @@ run_answers(struct ctl *c)
     struct question q = {.name = c->words[0]};
     if (ctl_has(c, "wait") && ctl_has(c, "cancel"))
         return ctl_usage(c, "--wait: goes without --cancel only");
+    if (ctl_has(c, "cancel"))
+        return cancel_ask(c, q.name);
     int status = ctl_open(c, false, NULL, NULL);
     if (status != 0)
         return status;
-    if (ctl_has(c, "cancel"))
-        return cancel_ask(c, q.name);
     if (ctl_has(c, "wait"))
         return wait_for_answers(c, &q);
     status = look(c, &q);
@@ -237,17 +236,9 @@ static int
 run_ack(struct ctl *c)
 {
     struct ctl_verb v = {.name = "ack"};
-    int64_t last_seq = 0;
     int status = ctl_verb_args(&v, c, 1);
     ctl_verb_text(&v, "event_id", c->words[0]);
-    if (status == 0)
-        status = ctl_open(c, false, NULL, NULL);
-    if (status == 0)
-        status = ctl_verb_run(&v, c, &last_seq);
-    if (status == 0)
-        print_emitted(c, last_seq);
-    ctl_verb_fini(&v);
-    return status;
+    return emit_end(c, &v, status);
 }
 
 const struct ctl_command ctl_ack = {
@@ -266,18 +257,10 @@ static int
 run_server_emit(struct ctl *c)
 {
     struct ctl_verb v = {.name = "server_emit"};
-    int64_t last_seq = 0;
     int status = ctl_verb_args(&v, c, 1);
     ctl_verb_option(&v, c, "nsp", "nsp");
     ctl_verb_text(&v, "event", c->words[0]);
-    if (status == 0)
-        status = ctl_open(c, false, NULL, NULL);
-    if (status == 0)
-        status = ctl_verb_run(&v, c, &last_seq);
-    if (status == 0)
-        print_emitted(c, last_seq);
-    ctl_verb_fini(&v);
-    return status;
+    return emit_end(c, &v, status);
 }
 
 const struct ctl_command ctl_server_emit = {

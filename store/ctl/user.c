@@ -76,12 +76,7 @@ put(struct ctl *c)
     ctl_verb_text(&v, "event", c->words[0]);
     if (expires_s >= 0)
         ctl_verb_number(&v, "expires_s", expires_s);
-    if (status == 0)
-        status = ctl_open(c, false, NULL, NULL);
-    if (status == 0)
-        status = ctl_verb_run(&v, c, NULL);
-    ctl_verb_fini(&v);
-    return status;
+    return ctl_verb_end(&v, c, status, NULL);
 }
 
 static int
@@ -100,12 +95,7 @@ cancel(struct ctl *c)
         ctl_verb_text(&v, "event", c->words[0]);
     if (status == 0 && v.n == 0)
         status = ctl_usage(c, "--cancel: --user or --id must be given");
-    if (status == 0)
-        status = ctl_open(c, false, NULL, NULL);
-    if (status == 0)
-        status = ctl_verb_run(&v, c, NULL);
-    ctl_verb_fini(&v);
-    return status;
+    return ctl_verb_end(&v, c, status, NULL);
 }
 
 static int

@@ -25,13 +25,6 @@ add(struct ctl_verb *v, const char *column)
 }
 
 void
-ctl_verb_fini(struct ctl_verb *v)
-{
-    for (size_t i = 0; i < CTL_FIELDS_MAX; i++)
-        buf_fini(&v->texts[i]);
-}
-
-void
 ctl_verb_text(struct ctl_verb *v, const char *column, const char *value)
 {
     if (value)
@@ -169,9 +162,17 @@ ctl_verb_args(struct ctl_verb *v, const struct ctl *c, size_t from)
 }
 
 int
-ctl_verb_run(struct ctl_verb *v, struct ctl *c, int64_t *last_seq)
+ctl_verb_end(struct ctl_verb *v, struct ctl *c, int status, int64_t *last_seq)
 {
-    struct store_unit *u = store_unit_create();
-    store_unit_action(u, v->name, v->fields, v->n);
-    return ctl_run(c, u, last_seq);
+    struct store_unit *u;
+    if (status == 0)
+        status = ctl_open(c, false, NULL, NULL);
+    if (status == 0) {
+        u = store_unit_create();
+        store_unit_action(u, v->name, v->fields, v->n);
+        status = ctl_run(c, u, last_seq);
+    }
+    for (size_t i = 0; i < v->n; i++)
+        buf_fini(&v->texts[i]);
+    return status;
 }

@@ -14,17 +14,6 @@
         {"user", "USER", "All connections of this user"},                                \
         {"all", NULL, "All in the namespace"},
 
-/* Opens the database, runs the verb, frees it. */
-static int
-run(struct ctl *c, struct ctl_verb *v)
-{
-    int status = ctl_open(c, false, NULL, NULL);
-    if (status == 0)
-        status = ctl_verb_run(v, c, NULL);
-    ctl_verb_fini(v);
-    return status;
-}
-
 static void
 set_who(struct ctl_verb *v, const struct ctl *c)
 {
@@ -55,7 +44,7 @@ run_room(struct ctl *c, const char *verb)
         return status;
     set_who(&v, c);
     ctl_verb_text(&v, "room", c->words[0]);
-    return run(c, &v);
+    return ctl_verb_end(&v, c, 0, NULL);
 }
 
 static int
@@ -101,7 +90,7 @@ run_kick(struct ctl *c)
         return status;
     set_who(&v, c);
     ctl_verb_flag(&v, c, "close", "is_close");
-    return run(c, &v);
+    return ctl_verb_end(&v, c, 0, NULL);
 }
 
 const struct ctl_command ctl_kick = {
@@ -126,7 +115,7 @@ run_socket_data(struct ctl *c)
     ctl_verb_option(&v, c, "nsp", "nsp");
     ctl_verb_text(&v, "socket", c->words[0]);
     ctl_verb_text(&v, "data", c->words[1]);
-    return run(c, &v);
+    return ctl_verb_end(&v, c, 0, NULL);
 }
 
 const struct ctl_command ctl_socket_data = {
@@ -147,7 +136,7 @@ run_socket_user(struct ctl *c)
     ctl_verb_text(&v, "socket", c->words[0]);
     if (c->n_words > 1)
         ctl_verb_text(&v, "user", c->words[1]);
-    return run(c, &v);
+    return ctl_verb_end(&v, c, 0, NULL);
 }
 
 const struct ctl_command ctl_socket_user = {
