@@ -37,12 +37,10 @@ store_unit_count(struct store_unit *u, struct str name, struct str labels, int64
 enum rc
 store_read_metrics(struct store *st, struct buf *out)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_count_text, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_count_text);
     while ((rc = conn_step(q)) == RC_OK)
         buf_append_str(out, conn_column(q, 0));
     return rc == RC_NOTFOUND ? RC_OK : rc;

@@ -108,18 +108,14 @@ enum rc
 store_read_has_joined(struct store *st, int64_t session_id, const struct store_packet *p,
                       bool *out)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_history_joined, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_history_joined);
     sqlite3_bind_int64(q, STORE_PARAM_history_joined_session_id, session_id);
     sqlite3_bind_int64(q, STORE_PARAM_history_joined_room_id, p->arg_id);
     sqlite3_bind_int64(q, STORE_PARAM_history_joined_since_seq, p->ack_id);
-    rc = conn_step(q);
-    sqlite3_reset(q);
-    *out = rc == RC_OK;
-    return rc == RC_NOTFOUND ? RC_OK : rc;
+    return store_read_has_row(q, out);
 }
 
 static struct store_packet *
@@ -139,12 +135,11 @@ enum rc
 store_read_history(struct store *st, const struct store_history_read *r,
                    store_packet_fn *fn, void *arg)
 {
-    struct store_conn *c;
+    sqlite3_stmt *q;
     size_t n_bytes = 0;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_history_read, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_history_read);
     sqlite3_bind_int64(q, STORE_PARAM_history_read_room_id, r->row->arg_id);
     sqlite3_bind_int64(q, STORE_PARAM_history_read_above_seq, r->above_seq);
     sqlite3_bind_int64(q, STORE_PARAM_history_read_below_seq, r->row->ack_id);

@@ -176,6 +176,14 @@ store_history_limits(struct store_conn *c, const struct cfg *cfg); /* history.c 
 /* Before each read on the loop: the connection, in a snapshot of now, or that of
  * store_read_begin(). RC_BUSY as read.h. */
 MUST_CHECK enum rc store_read_enter(struct store *st, struct store_conn **out);
+/* Likewise, for one statement. */
+MUST_CHECK enum rc
+store_read_stmt(struct store *st, enum store_stmt which, sqlite3_stmt **q);
+/* Steps it once: is there a row? */
+MUST_CHECK enum rc store_read_has_row(sqlite3_stmt *q, bool *out);
+/* Steps it once: the first two columns, in the scratch buffer. RC_NOTFOUND: no row. */
+MUST_CHECK enum rc
+store_read_two(struct store *st, sqlite3_stmt *q, struct str *a, struct str *b);
 /* Ends the snapshot that reads of this loop turn have shared. */
 void store_read_leave(struct store_conn *c);
 

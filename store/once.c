@@ -40,22 +40,10 @@ store_unit_guard_once(struct store_unit *u, const struct store_once *o)
 enum rc
 store_read_once(struct store *st, struct str key, struct str *print, struct str *answer)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    size_t n_print;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_once, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_once);
     conn_bind_str(q, STORE_PARAM_read_once_key, key);
-    rc = conn_step(q);
-    if (rc != RC_OK)
-        return rc;
-    n_print = conn_column(q, 0).len;
-    buf_append_str(&c->scratch, conn_column(q, 0));
-    buf_append_str(&c->scratch, conn_column(q, 1));
-    sqlite3_reset(q);
-    *print = str_slice(buf_str(&c->scratch), 0, n_print);
-    *answer = str_slice(buf_str(&c->scratch), n_print, c->scratch.len);
-    return RC_OK;
+    return store_read_two(st, q, print, answer);
 }

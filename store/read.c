@@ -27,6 +27,7 @@ enum { MAX_COPIES = 8, HEAD_TRIES = 1000 };
 
 /* Strings on their way into the scratch buffer, which may move while it grows. */
 struct copies {
+    struct buf *scratch;
     struct str *out[MAX_COPIES];
     size_t at[MAX_COPIES], len[MAX_COPIES], n;
 };
@@ -78,22 +79,57 @@ store_read_leave(struct store_conn *c)
         (void)sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-static void
-copy_later(struct store_conn *c, struct copies *k, struct str s, struct str *out)
+enum rc
+store_read_stmt(struct store *st, enum store_stmt which, sqlite3_stmt **q)
 {
-    k->out[k->n] = out;
-    k->at[k->n] = c->scratch.len;
-    k->len[k->n] = s.len;
-    k->n++;
-    buf_append_str(&c->scratch, s);
+    struct store_conn *c;
+    enum rc rc = store_read_enter(st, &c);
+    if (rc == RC_OK)
+        *q = conn_stmt(c, which);
+    return rc;
+}
+
+enum rc
+store_read_has_row(sqlite3_stmt *q, bool *out)
+{
+    enum rc rc = conn_step(q);
+    sqlite3_reset(q);
+    if (rc != RC_OK && rc != RC_NOTFOUND)
+        return rc;
+    *out = rc == RC_OK;
+    return RC_OK;
 }
 
 static void
-copy_now(struct store_conn *c, const struct copies *k)
+copy_later(struct copies *k, struct str s, struct str *out)
+{
+    k->out[k->n] = out;
+    k->at[k->n] = k->scratch->len;
+    k->len[k->n] = s.len;
+    k->n++;
+    buf_append_str(k->scratch, s);
+}
+
+static void
+copy_now(const struct copies *k)
 {
     for (size_t i = 0; i < k->n; i++)
         *k->out[i] =
-            k->len[i] ? (struct str){c->scratch.p + k->at[i], k->len[i]} : STR_NONE;
+            k->len[i] ? (struct str){k->scratch->p + k->at[i], k->len[i]} : STR_NONE;
+}
+
+enum rc
+store_read_two(struct store *st, sqlite3_stmt *q, struct str *a, struct str *b)
+{
+    struct copies k = {.scratch = &store_reader(st)->scratch};
+    enum rc rc = conn_step(q);
+    if (rc != RC_OK)
+        return rc;
+    copy_later(&k, conn_column(q, 0), a);
+    copy_later(&k, conn_column(q, 1), b);
+    copy_now(&k);
+    sqlite3_reset(q);
+    return RC_OK;
 }
 
 static enum rc
@@ -136,9 +172,9 @@ store_read_snapshot(struct store *st)
 
 /* Steps a statement with the columns of read_session_by_id. */
 static enum rc
-read_session(struct store_conn *c, sqlite3_stmt *q, struct store_session *out)
+read_session(struct store *st, sqlite3_stmt *q, struct store_session *out)
 {
-    struct copies k = {0};
+    struct copies k = {.scratch = &store_reader(st)->scratch};
     struct store_session s = {0};
     enum rc rc = conn_step(q);
     if (rc != RC_OK)
@@ -162,8 +198,8 @@ read_session(struct store_conn *c, sqlite3_stmt *q, struct store_session *out)
     s.parser = sqlite3_column_int(q, 16);
     s.utf8 = sqlite3_column_int(q, 18);
     *out = s;
-    copy_later(c, &k, conn_column(q, 17), &out->reason);
-    copy_now(c, &k);
+    copy_later(&k, conn_column(q, 17), &out->reason);
+    copy_now(&k);
     sqlite3_reset(q);
     return RC_OK;
 }
@@ -171,70 +207,47 @@ read_session(struct store_conn *c, sqlite3_stmt *q, struct store_session *out)
 enum rc
 store_read_session(struct store *st, struct str eio_sid, struct store_session *out)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_session, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_session);
     conn_bind_str(q, STORE_PARAM_read_session_eio_sid, eio_sid);
-    return read_session(c, q, out);
+    return read_session(st, q, out);
 }
 
 enum rc
 store_read_session_by_id(struct store *st, int64_t session_id, struct store_session *out)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_session_by_id, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_session_by_id);
     sqlite3_bind_int64(q, STORE_PARAM_read_session_by_id_session_id, session_id);
-    return read_session(c, q, out);
-}
-
-/* The first two columns of at most one row. */
-static enum rc
-read_two(struct store_conn *c, sqlite3_stmt *q, struct str *a, struct str *b)
-{
-    struct copies k = {0};
-    enum rc rc = conn_step(q);
-    if (rc != RC_OK)
-        return rc;
-    copy_later(c, &k, conn_column(q, 0), a);
-    copy_later(c, &k, conn_column(q, 1), b);
-    copy_now(c, &k);
-    sqlite3_reset(q);
-    return RC_OK;
+    return read_session(st, q, out);
 }
 
 enum rc
 store_read_handshake(struct store *st, int64_t session_id, struct str *json,
                      struct str *remote)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_handshake, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_handshake);
     sqlite3_bind_int64(q, STORE_PARAM_read_handshake_session_id, session_id);
-    return read_two(c, q, json, remote);
+    return store_read_two(st, q, json, remote);
 }
 
 enum rc
 store_read_partial(struct store *st, int64_t session_id, struct str *text,
                    struct str *attachments)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_partial, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_partial);
     sqlite3_bind_int64(q, STORE_PARAM_read_partial_session_id, session_id);
-    return read_two(c, q, text, attachments);
+    return store_read_two(st, q, text, attachments);
 }
 
 /* ---- sockets ---- */
@@ -274,12 +287,10 @@ enum rc
 store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq,
                    store_session_socket_fn *fn, void *arg)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_sockets, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_sockets);
     sqlite3_bind_int64(q, STORE_PARAM_read_sockets_session_id, session_id);
     sqlite3_bind_int64(q, STORE_PARAM_read_sockets_above_seq, above_seq);
     while ((rc = conn_step(q)) == RC_OK) {
@@ -297,27 +308,25 @@ store_read_sockets(struct store *st, int64_t session_id, int64_t above_seq,
 enum rc
 store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out)
 {
-    struct store_conn *c;
-    struct copies k = {0};
+    struct copies k = {.scratch = &store_reader(st)->scratch};
     struct store_socket s;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_socket, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_socket);
     sqlite3_bind_int64(q, STORE_PARAM_read_socket_socket_id, socket_id);
     rc = conn_step(q);
     if (rc != RC_OK)
         return rc;
     decode_socket(q, &s);
     *out = s;
-    copy_later(c, &k, s.sio_id, &out->sio_id);
-    copy_later(c, &k, s.nsp, &out->nsp);
-    copy_later(c, &k, s.user, &out->user);
-    copy_later(c, &k, s.data, &out->data);
-    copy_later(c, &k, s.auth, &out->auth);
-    copy_later(c, &k, s.reason, &out->reason);
-    copy_now(c, &k);
+    copy_later(&k, s.sio_id, &out->sio_id);
+    copy_later(&k, s.nsp, &out->nsp);
+    copy_later(&k, s.user, &out->user);
+    copy_later(&k, s.data, &out->data);
+    copy_later(&k, s.auth, &out->auth);
+    copy_later(&k, s.reason, &out->reason);
+    copy_now(&k);
     sqlite3_reset(q);
     return RC_OK;
 }
@@ -325,12 +334,11 @@ store_read_socket(struct store *st, int64_t socket_id, struct store_socket *out)
 enum rc
 store_read_recovery(struct store *st, struct str recovery_pid, struct store_recovery *out)
 {
-    struct store_conn *c;
-    struct copies k = {0};
-    enum rc rc = store_read_enter(st, &c);
+    struct copies k = {.scratch = &store_reader(st)->scratch};
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_recovery_find, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_recovery_find);
     conn_bind_str(q, STORE_PARAM_recovery_find_pid, recovery_pid);
     rc = conn_step(q);
     if (rc != RC_OK)
@@ -341,10 +349,10 @@ store_read_recovery(struct store *st, struct str recovery_pid, struct store_reco
                                    .gone_ms = sqlite3_column_int64(q, 3),
                                    .first_seq = sqlite3_column_int64(q, 4),
                                    .horizon_seq = sqlite3_column_int64(q, 7)};
-    copy_later(c, &k, conn_column(q, 5), &out->sio_id);
-    copy_later(c, &k, conn_column(q, 6), &out->nsp);
-    copy_later(c, &k, conn_column(q, 8), &out->rooms);
-    copy_now(c, &k);
+    copy_later(&k, conn_column(q, 5), &out->sio_id);
+    copy_later(&k, conn_column(q, 6), &out->nsp);
+    copy_later(&k, conn_column(q, 8), &out->rooms);
+    copy_now(&k);
     sqlite3_reset(q);
     return RC_OK;
 }
@@ -353,12 +361,10 @@ enum rc
 store_read_members(struct store *st, int64_t socket_id, int64_t above_seq,
                    store_member_fn *fn, void *arg)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_members, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_members);
     sqlite3_bind_int64(q, STORE_PARAM_read_members_socket_id, socket_id);
     sqlite3_bind_int64(q, STORE_PARAM_read_members_above_seq, above_seq);
     while ((rc = conn_step(q)) == RC_OK)
@@ -370,12 +376,10 @@ store_read_members(struct store *st, int64_t socket_id, int64_t above_seq,
 enum rc
 store_read_rooms(struct store *st, int64_t socket_id, store_name_fn *fn, void *arg)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_rooms, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_rooms);
     sqlite3_bind_int64(q, STORE_PARAM_read_rooms_socket_id, socket_id);
     while ((rc = conn_step(q)) == RC_OK)
         fn(arg, conn_column(q, 0));
@@ -428,19 +432,17 @@ store_read_target(struct store *st, const struct store_target *t, store_socket_f
 enum rc
 store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name)
 {
-    struct store_conn *c;
-    struct copies k = {0};
+    struct copies k = {.scratch = &store_reader(st)->scratch};
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_nsp_name, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_nsp_name);
     sqlite3_bind_int64(q, STORE_PARAM_read_nsp_name_nsp_id, nsp_id);
     rc = conn_step(q);
     if (rc != RC_OK)
         return rc;
-    copy_later(c, &k, conn_column(q, 0), name);
-    copy_now(c, &k);
+    copy_later(&k, conn_column(q, 0), name);
+    copy_now(&k);
     sqlite3_reset(q);
     return RC_OK;
 }
@@ -448,11 +450,10 @@ store_read_nsp_name(struct store *st, int64_t nsp_id, struct str *name)
 enum rc
 store_read_dynamic_nsps(struct store *st, store_name_fn *fn, void *arg)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_dynamic_nsps, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_read_dynamic_nsps);
     while ((rc = conn_step(q)) == RC_OK)
         fn(arg, conn_column(q, 0));
     return end_rows(q, rc);
@@ -528,6 +529,15 @@ store_read_answers(struct store *st, int64_t ask_seq, int64_t *n_expected,
     return rc;
 }
 
+/* A time in the first row; there is none: INT64_MAX. */
+static enum rc
+first_due(sqlite3_stmt *q, int64_t *due_ms)
+{
+    enum rc rc = conn_step(q);
+    *due_ms = rc == RC_OK ? sqlite3_column_int64(q, 0) : INT64_MAX;
+    return end_rows(q, rc == RC_OK ? RC_NOTFOUND : rc);
+}
+
 /* ---- the web hook ---- */
 
 static struct store_hook
@@ -556,12 +566,10 @@ enum rc
 store_read_hooks_due(struct store *st, int64_t now_ms, size_t n, store_hook_fn *fn,
                      void *arg)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_hooks_due, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_hooks_due);
     sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_now_ms, now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_process_id, store_process_id(st));
     sqlite3_bind_int64(q, STORE_PARAM_read_hooks_due_n, (int64_t)n);
@@ -575,12 +583,10 @@ store_read_hooks_due(struct store *st, int64_t now_ms, size_t n, store_hook_fn *
 enum rc
 store_read_hook_next(struct store *st, int64_t now_ms, int64_t *due_ms)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_hook_next, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_hook_next);
     sqlite3_bind_int64(q, STORE_PARAM_read_hook_next_now_ms, now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_read_hook_next_process_id, store_process_id(st));
     rc = conn_step(q);
@@ -605,12 +611,10 @@ enum rc
 store_read_due_sessions(struct store *st, int64_t now_ms, size_t n, store_id_fn *fn,
                         void *arg)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_due_sessions, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_due_sessions);
     sqlite3_bind_int64(q, STORE_PARAM_read_due_sessions_now_ms, now_ms);
     sqlite3_bind_int64(q, STORE_PARAM_read_due_sessions_n, (int64_t)n);
     return each_id(q, fn, arg);
@@ -619,50 +623,38 @@ store_read_due_sessions(struct store *st, int64_t now_ms, size_t n, store_id_fn 
 enum rc
 store_read_processes(struct store *st, store_id_fn *fn, void *arg)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
-    return rc == RC_OK ? each_id(conn_stmt(c, STORE_STMT_read_processes), fn, arg) : rc;
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_processes, &q);
+    return rc == RC_OK ? each_id(q, fn, arg) : rc;
 }
 
 enum rc
 store_read_single_processes(struct store *st, store_id_fn *fn, void *arg)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
-    return rc == RC_OK ? each_id(conn_stmt(c, STORE_STMT_read_single_processes), fn, arg)
-                       : rc;
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_single_processes, &q);
+    return rc == RC_OK ? each_id(q, fn, arg) : rc;
 }
 
 enum rc
 store_read_owes_answers(struct store *st, int64_t socket_id, int64_t n, bool *out)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_owes_answers, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_owes_answers);
     sqlite3_bind_int64(q, STORE_PARAM_read_owes_answers_socket_id, socket_id);
     sqlite3_bind_int64(q, STORE_PARAM_read_owes_answers_n, n);
-    rc = conn_step(q);
-    sqlite3_reset(q);
-    if (rc != RC_OK && rc != RC_NOTFOUND)
-        return rc;
-    *out = rc == RC_OK;
-    return RC_OK;
+    return store_read_has_row(q, out);
 }
 
 enum rc
 store_read_stray_job(struct store *st, int64_t until_ms, int64_t *due_ms)
 {
-    struct store_conn *c;
     sqlite3_stmt *q;
-    enum rc rc = store_read_enter(st, &c);
+    enum rc rc = store_read_stmt(st, STORE_STMT_read_stray_job, &q);
     if (rc != RC_OK)
         return rc;
-    q = conn_stmt(c, STORE_STMT_read_stray_job);
     sqlite3_bind_int64(q, STORE_PARAM_read_stray_job_until_ms, until_ms);
-    rc = conn_step(q);
-    *due_ms = rc == RC_OK ? sqlite3_column_int64(q, 0) : INT64_MAX;
-    return end_rows(q, rc == RC_OK ? RC_NOTFOUND : rc);
+    return first_due(q, due_ms);
 }

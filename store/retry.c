@@ -28,18 +28,14 @@ struct answer_step {
 enum rc
 store_read_retry(struct store *st, const struct store_retry *r, bool *is_known)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_retry_known, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_retry_known);
     conn_bind_str(q, STORE_PARAM_retry_known_client, r->client);
     conn_bind_str(q, STORE_PARAM_retry_known_event, r->event);
     conn_bind_str(q, STORE_PARAM_retry_known_key, r->key);
-    rc = conn_step(q);
-    sqlite3_reset(q);
-    *is_known = rc == RC_OK;
-    return rc == RC_NOTFOUND ? RC_OK : rc;
+    return store_read_has_row(q, is_known);
 }
 
 /* ---- the event ---- */

@@ -13,11 +13,10 @@
 enum rc
 store_read_bounds(struct store *st, store_bound_fn *fn, void *arg)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_rule_bounds, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_rule_bounds);
     while ((rc = conn_step(q)) == RC_OK)
         fn(arg, conn_column(q, 0), sqlite3_column_int64(q, 1));
     return rc == RC_NOTFOUND ? RC_OK : rc;
@@ -26,11 +25,10 @@ store_read_bounds(struct store *st, store_bound_fn *fn, void *arg)
 enum rc
 store_read_has_bans(struct store *st, bool *out)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_rule_has_bans, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_rule_has_bans);
     rc = conn_step(q);
     if (rc == RC_OK)
         *out = sqlite3_column_int(q, 0) != 0;
@@ -41,17 +39,11 @@ store_read_has_bans(struct store *st, bool *out)
 enum rc
 store_read_is_banned(struct store *st, struct str remote, bool *out)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_rule_banned, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_rule_banned);
     conn_bind_str(q, STORE_PARAM_rule_banned_remote, remote);
     sqlite3_bind_int64(q, STORE_PARAM_rule_banned_now_s, clock_wall_ms() / 1000);
-    rc = conn_step(q);
-    sqlite3_reset(q);
-    if (rc != RC_OK && rc != RC_NOTFOUND)
-        return rc;
-    *out = rc == RC_OK;
-    return RC_OK;
+    return store_read_has_row(q, out);
 }

@@ -40,20 +40,20 @@ store_user_limits(struct store_conn *c, const struct cfg *cfg)
 enum rc
 store_read_presence(struct store *st, int64_t presence_id, struct store_presence *out)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    struct buf *b = &store_reader(st)->scratch;
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_presence_read, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_presence_read);
     sqlite3_bind_int64(q, STORE_PARAM_presence_read_presence_id, presence_id);
     rc = conn_step(q);
     if (rc != RC_OK)
         return rc;
     struct str user = conn_column(q, 0), nsp = conn_column(q, 1);
-    buf_append_str(&c->scratch, user);
-    buf_append_str(&c->scratch, nsp);
-    *out = (struct store_presence){.user = {c->scratch.p, user.len},
-                                   .nsp = {c->scratch.p + user.len, nsp.len},
+    buf_append_str(b, user);
+    buf_append_str(b, nsp);
+    *out = (struct store_presence){.user = {b->p, user.len},
+                                   .nsp = {b->p + user.len, nsp.len},
                                    .is_online = sqlite3_column_int(q, 2) != 0,
                                    .is_told = sqlite3_column_int(q, 3) != 0};
     sqlite3_reset(q);
@@ -149,11 +149,10 @@ store_user_forget(struct store_write *w, struct store_unit *u, int64_t now_ms, s
 enum rc
 store_read_expiry(struct store *st, int64_t socket_id, struct store_expiry *out)
 {
-    struct store_conn *c;
-    enum rc rc = store_read_enter(st, &c);
+    sqlite3_stmt *q;
+    enum rc rc = store_read_stmt(st, STORE_STMT_expiry_read, &q);
     if (rc != RC_OK)
         return rc;
-    sqlite3_stmt *q = conn_stmt(c, STORE_STMT_expiry_read);
     sqlite3_bind_int64(q, STORE_PARAM_expiry_read_socket_id, socket_id);
     rc = conn_step(q);
     if (rc != RC_OK)
