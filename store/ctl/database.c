@@ -49,7 +49,7 @@ ctl_open(struct ctl *c, bool may_create,
                                       .on_horizon = ignore_horizon};
     struct buf err = {0};
     int status = 0;
-    if (!may_create && access(c->cfg.database, F_OK) != 0)
+    if (!may_create && access(c->cfg.database, F_OK) != 0 && errno == ENOENT)
         return ctl_fail(c,
                         "%s: %s; name the database by --database or --config, or make it "
                         "by `siolite init`",

@@ -55,6 +55,8 @@ struct doctor_user {
     uid_t uid;
     gid_t gid, groups[DOCTOR_GROUPS_MAX]; /* `gid` is among them */
     int n_groups;
+    bool is_guess; /* runs a web server or PHP, which may have nothing to do with siolite
+                    */
 };
 
 struct doctor {
@@ -78,6 +80,8 @@ doctor_say_topic(struct doctor *d, enum doctor_level level, const char *check,
                  enum doctor_topic topic, const char *fmt, ...);
 
 /* ---- doctor_user.c ---- */
+/* The level of what such a user cannot do, and what is to be added to the text. */
+enum doctor_level doctor_user_level(const struct doctor_user *u, const char **but);
 /* Fills in d->users: those of --user, else who runs something here. Returns 0, or
  * CTL_USAGE after having said why. */
 MUST_CHECK int doctor_find_users(struct doctor *d);

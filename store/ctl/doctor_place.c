@@ -111,6 +111,8 @@ static bool
 check_way(struct doctor *d, const struct doctor_user *u, const char *folder)
 {
     char path[TEXT_SIZE], fix[2 * TEXT_SIZE];
+    const char *but;
+    enum doctor_level level = doctor_user_level(u, &but);
     for (const char *p = folder; *p; p++) {
         if (p[0] != '/' || p == folder)
             continue;
@@ -120,8 +122,8 @@ check_way(struct doctor *d, const struct doctor_user *u, const char *folder)
                      "chmod o+x %s   (nobody sees more by that), or set database = to a "
                      "file elsewhere",
                      path);
-            doctor_say(d, DOCTOR_FAIL, "place.way", fix, "%s is closed for %s", path,
-                       u->name);
+            doctor_say(d, level, "place.way", fix, "%s is closed for %s%s", path, u->name,
+                       but);
             return false;
         }
     }
@@ -135,6 +137,8 @@ check_write(struct doctor *d, const struct doctor_user *u, const char *check,
 {
     struct stat st;
     struct buf fix = {0};
+    const char *but;
+    enum doctor_level level = doctor_user_level(u, &but);
     bool is_folder;
     if (stat(path, &st) != 0)
         return true;
@@ -143,10 +147,10 @@ check_write(struct doctor *d, const struct doctor_user *u, const char *check,
         return true;
     append_way(&fix, u, &st, path);
     buf_append_c(&fix, 0);
-    doctor_say(d, DOCTOR_FAIL, check, fix.p,
-               "%s: %s can't write there (owner %u, group %s, mode %04o)%s", path,
+    doctor_say(d, level, check, fix.p,
+               "%s: %s can't write there (owner %u, group %s, mode %04o)%s%s", path,
                u->name, st.st_uid, group_name(st.st_gid), st.st_mode & 07777,
-               is_folder ? "; SQLite must make files in it" : "");
+               is_folder ? "; SQLite must make files in it" : "", but);
     buf_fini(&fix);
     return false;
 }
@@ -231,14 +235,16 @@ check_readable(struct doctor *d, const char *check, const char *file)
         return;
     for (size_t i = 0; i < d->n_users; i++) {
         char fix[2 * TEXT_SIZE];
+        const char *but;
+        enum doctor_level level = doctor_user_level(&d->users[i], &but);
         if (doctor_can(&d->users[i], file, R_OK))
             continue;
         snprintf(fix, sizeof fix,
                  "chmod 0640 %s and chgrp to a group of %s; its folders need x", file,
                  d->users[i].name);
-        doctor_say(d, DOCTOR_FAIL, check, fix, "%s: %s can't read it%s%s", file,
+        doctor_say(d, level, check, fix, "%s: %s can't read it%s%s%s", file,
                    d->users[i].name, access(file, F_OK) != 0 ? ": " : "",
-                   access(file, F_OK) != 0 ? strerror(errno) : "");
+                   access(file, F_OK) != 0 ? strerror(errno) : "", but);
     }
 }
 

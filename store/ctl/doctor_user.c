@@ -24,39 +24,62 @@ static const char *const PROGRAMS[] = {"apache2", "caddy",   "httpd",   "lighttp
                                        "nginx",   "php-cgi", "php-fpm", "siolite"};
 
 static void
-add_user(struct doctor *d, const struct passwd *pw)
+add_user(struct doctor *d, const struct passwd *pw, bool is_guess)
 {
     struct doctor_user *u = &d->users[d->n_users];
     int n = DOCTOR_GROUPS_MAX;
     for (size_t i = 0; i < d->n_users; i++)
-        if (d->users[i].uid == pw->pw_uid)
+        if (d->users[i].uid == pw->pw_uid) {
+            d->users[i].is_guess &= is_guess;
             return;
+        }
     if (d->n_users == DOCTOR_USERS_MAX)
         return;
     snprintf(u->name, sizeof u->name, "%s", pw->pw_name);
     u->uid = pw->pw_uid;
     u->gid = pw->pw_gid;
+    u->is_guess = is_guess;
     u->n_groups =
         getgrouplist(pw->pw_name, pw->pw_gid, u->groups, &n) < 0 ? DOCTOR_GROUPS_MAX : n;
     d->n_users++;
 }
 
-static bool
-is_program(const char *os_pid)
+/* The name of what runs, of those above; NULL: something else. */
+static const char *
+find_program(const char *os_pid)
 {
     char path[64], name[32] = "";
     FILE *f;
     snprintf(path, sizeof path, "/proc/%.16s/comm", os_pid);
     f = fopen(path, "re");
     if (f == NULL)
-        return false;
+        return NULL;
     if (fgets(name, sizeof name, f) == NULL)
         name[0] = 0;
     fclose(f);
     for (size_t i = 0; i < sizeof PROGRAMS / sizeof *PROGRAMS; i++)
         if (strncmp(name, PROGRAMS[i], strlen(PROGRAMS[i])) == 0)
-            return true;
-    return false;
+            return PROGRAMS[i];
+    return NULL;
+}
+
+/* A web server works with the database only where it starts siolite by itself. */
+static bool
+is_guess(const struct doctor *d, const char *program)
+{
+    if (strcmp(program, "siolite") == 0)
+        return false;
+    return strncmp(program, "php", 3) == 0 || d->c->cfg.fcgi_listen[0] != 0;
+}
+
+enum doctor_level
+doctor_user_level(const struct doctor_user *u, const char **but)
+{
+    *but = u->is_guess
+               ? "; that matters only if PHP there, or a program that the web server "
+                 "starts, uses the database"
+               : "";
+    return u->is_guess ? DOCTOR_NOTE : DOCTOR_FAIL;
 }
 
 static void
@@ -67,11 +90,13 @@ find_running(struct doctor *d)
     while (proc && (e = readdir(proc)) != NULL) {
         struct stat st;
         const struct passwd *pw;
-        if (!isdigit((unsigned char)e->d_name[0]) || !is_program(e->d_name))
+        const char *program =
+            isdigit((unsigned char)e->d_name[0]) ? find_program(e->d_name) : NULL;
+        if (program == NULL)
             continue;
         if (fstatat(dirfd(proc), e->d_name, &st, 0) == 0 && st.st_uid != 0 &&
             (pw = getpwuid(st.st_uid)) != NULL)
-            add_user(d, pw);
+            add_user(d, pw, is_guess(d, program));
     }
     if (proc)
         closedir(proc);
@@ -90,13 +115,13 @@ doctor_find_users(struct doctor *d)
                              "--user: %s: there is no such user; allowed: a name "
                              "of /etc/passwd",
                              d->c->given[i].value);
-        add_user(d, pw);
+        add_user(d, pw, false);
     }
     if (d->n_users == 0)
         find_running(d);
     pw = getpwuid(geteuid());
     if (pw && (geteuid() != 0 || d->n_users == 0))
-        add_user(d, pw);
+        add_user(d, pw, false);
     return 0;
 }
 

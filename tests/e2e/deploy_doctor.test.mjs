@@ -4,7 +4,7 @@
 // the web server. That it finds nothing where nothing is wrong is tests/e2e/deploy_servers.test.mjs.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -92,6 +92,23 @@ describe('the place of the database', { skip: needsOwn, concurrency: true }, () 
     const found = await doctor(at, ['--user', 'daemon', '--user', 'nobody'], { asRoot: true });
     expect(found, 'place.users', 'ok', /^daemon can write/);
     expect(found, 'place.folder', 'fail', /nobody can't write there \(owner 1, group daemon, mode 2770\)/, /usermod -aG daemon nobody/);
+    // A web server that is found running: it need write there only where it starts siolite by itself.
+    fs.copyFileSync('/bin/sleep', at.at('run/caddy'));
+    fs.chmodSync(at.at('run/caddy'), 0o755);
+    fs.chownSync(at.at('var/lib/siolite'), 0, 0);
+    const server = spawn(at.at('run/caddy'), ['300'], { uid: 2, gid: 2, stdio: 'ignore' });
+    try {
+      const name = execFileSync('id', ['-un', '2'], { encoding: 'utf8' }).trim();
+      // Other web servers of this machine may be among them.
+      const about = async (args) => (await doctor(at, args, { asRoot: true })).of('place.folder').find(({ text }) => text.includes(`: ${name} can't write there`));
+      const spawned = await about([]);
+      assert.deepEqual([spawned.level, /chmod 2770/.test(spawned.fix)], ['fail', true]);
+      const service = await about(['--set', `fcgi_listen=${at.at('run/x.sock')}`]);
+      assert.equal(service.level, 'note');
+      assert.match(service.text, /; that matters only if PHP there, or a program that the web server starts/);
+    } finally {
+      server.kill();
+    }
   });
 
   it('files that are no database of ours', async () => {
