@@ -186,7 +186,8 @@ call_may(struct app_call *c, const char *verb)
 
 /* ---- entry points ---- */
 
-/* Its handlers, C's and others; what they want is not a group yet. */
+/* Its handlers, C's and others; what they want is not a group yet.
+ * SIO-MIDDLEWARE-PACKET */
 static void
 handle_event(struct app_call *c)
 {

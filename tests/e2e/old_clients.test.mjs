@@ -496,6 +496,19 @@ describe('an Engine.IO 3 session over polling', { concurrency: 8 }, () => {
     );
   });
 
+  // EIO-V3-PONG
+  it('is not kept by messages, only by pings', async () => {
+    const session = await Polling3.connect(brisk.entries);
+    const start = Date.now();
+    const check = deadline(5 * beatMs, 'the end of the session');
+    for (let answer; (answer = await session.request()).status === 200; check()) {
+      const posted = await session.post(encodeText('42["echo",1]'));
+      if (posted.status !== 200) break;
+    }
+    const ms = Date.now() - start;
+    assert.ok(ms > beatMs - 500 && ms < beatMs + 600 * slowness, `it took ${ms} ms`);
+  });
+
   // EIO-HEARTBEAT-DIRECTION
   it('ends if it sends a pong, which is the other direction', async () => {
     const session = await Polling3.connect(main.entries);

@@ -9,10 +9,12 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { needsOwn, startServer } from './lib/server.mjs';
 import { build } from './lib/npm.mjs';
 import { call, client, connect, group, next, plain, received, upgraded } from './lib/official.mjs';
-import { Polling, SEPARATOR, Socket, request, upgrade } from './lib/wire.mjs';
+import { Polling3 } from './lib/old.mjs';
+import { Peer, Polling, SEPARATOR, Socket, request, upgrade } from './lib/wire.mjs';
 import { pause, until, within } from './lib/wait.mjs';
 
 const query = { EIO: '4', transport: 'polling' };
@@ -276,6 +278,160 @@ describe('app_on_headers, app_on_connection_error', { skip: needsOwn }, () => {
     assert.match(lines[0], /: 6 "Too many requests" - GET polling first /);
     await other.stop();
   });
+});
+
+describe('middlewares, compression of one event', { skip: needsOwn }, () => {
+  let server;
+  before(async () => {
+    const set = { http_compression: 1000, ws_compression: 1000, cors_origin: 'http://page.example', log_level: 'debug' };
+    server = await startServer({ app, fcgi: 1, ws: 1, set });
+  });
+  after(() => server?.stop({ allowErrors: true }));
+
+  // SIO-MIDDLEWARE, SIO-MIDDLEWARE-HELD
+  for (const mode of ['polling', 'websocket'])
+    it(`connection middlewares run in their order until one refuses, over ${mode}`, async () => {
+      const peer = await Peer.open(mode, server.url);
+      for (const [auth, ran] of [[{ refuse: 1 }, [1]], [{ refuse: 2 }, [1, 2]], [{ refuse: 3 }, [1, 2, 3]], [{ refuse: 3, hold: true }, [1, 2, 3]]]) {
+        await peer.send(`0/guarded,${JSON.stringify(auth)}`);
+        assert.equal(await peer.next(), `4/guarded,${JSON.stringify({ message: 'no', data: ran })}`);
+      }
+      await peer.join('/guarded', { hold: true });
+      const data = await server.value("SELECT data FROM socket WHERE nsp = '/guarded'");
+      assert.deepEqual(JSON.parse(data), [1, 2, 3]);
+      await peer.close();
+      await until('nobody to be there', async () => (await server.value('SELECT count(*) FROM socket')) === 0);
+    });
+
+  // SIO-MIDDLEWARE-PACKET
+  for (const mode of ['polling', 'websocket'])
+    it(`packet middlewares run in their order until one refuses, over ${mode}`, async () => {
+      const peer = await Peer.connect(mode, server.url, { nsp: '/guarded' });
+      await peer.send('2/guarded,1["fine",1]', '2/guarded,2["blocked",2]', '2/guarded,3["broken",3]', '2/guarded,4["fine",4]');
+      const got = [];
+      while (!got.includes('3/guarded,4[4]')) got.push(await peer.next());
+      const seen = (nth, ...rest) => `2/guarded,${JSON.stringify(['seen', nth, ...rest])}`;
+      assert.deepEqual(got, [
+        seen('first', 'fine', 1), seen('third', 'fine'), '2/guarded,["passed",1]', '3/guarded,1[1]',
+        seen('first', 'blocked', 2),
+        seen('first', 'broken', 3),
+        seen('first', 'fine', 4), seen('third', 'fine'), '2/guarded,["passed",4]', '3/guarded,4[4]',
+      ]);
+      await peer.close();
+    });
+
+  // SIO-ROOM, SIO-REASON
+  it('a disconnect handler finds the rooms, and nobody in them any more', async () => {
+    for (const mode of ['polling', 'websocket']) {
+      const [stays, leaves] = [await Peer.connect('websocket', server.url, { nsp: '/guarded' }), await Peer.connect(mode, server.url, { nsp: '/guarded' })];
+      await stays.send('2/guarded,["join","other"]', '2/guarded,1["fine"]');
+      await leaves.send('2/guarded,["join","b"]', '2/guarded,["join","a"]', '1/guarded,');
+      for (;;) {
+        const packet = await stays.next('the end of the other');
+        if (!packet.startsWith('2/guarded,["left"')) continue;
+        assert.deepEqual(JSON.parse(packet.slice('2/guarded,'.length)), ['left', 'client namespace disconnect', ['a', 'b'], 1, 0]);
+        break;
+      }
+      await Promise.all([stays.close(), leaves.close()]);
+      await until('nobody to be there', async () => (await server.value('SELECT count(*) FROM socket')) === 0);
+    }
+  });
+
+  // EIO-COMPRESSION
+  it('polling: an answer is compressed unless all in it may not be', async () => {
+    const headers = { 'Accept-Encoding': 'gzip' };
+    const session = await Polling.connect(server.url, { headers });
+    const large = `42${JSON.stringify(['large', 'x'.repeat(8000)])}`;
+    for (const [wishes, encoding] of [[[true], undefined], [[false], 'gzip'], [[true, true], undefined], [[true, false], 'gzip']]) {
+      await session.send(...wishes.map((isPlain) => `42["large",${isPlain}]`));
+      const answer = await session.poll();
+      assert.equal(answer.headers['content-encoding'], encoding, String(wishes));
+      const bytes = encoding ? gunzipSync(answer.bytes) : answer.bytes;
+      assert.deepEqual(bytes.toString().split(SEPARATOR), wishes.map(() => large));
+    }
+    await session.post('1');
+  });
+
+  // EIO-WS-COMPRESSION
+  it('WebSocket: a message is compressed unless it may not be', async () => {
+    const socket = await Socket.connect(server.sidecars[0], { options: { perMessageDeflate: true } });
+    for (const isPlain of [true, false, true]) {
+      const before = socket.ws._socket.bytesRead;
+      socket.send(`42["large",${isPlain}]`);
+      assert.equal((await socket.next('the event')).length, 8000 + '42["large",""]'.length);
+      const n = socket.ws._socket.bytesRead - before;
+      assert.equal(n > 8000, isPlain, `${n} bytes`);
+    }
+    await socket.close();
+  });
+
+  // EIO-V3-JOIN, EIO-V3-REFUSAL
+  it('Engine.IO 3 is refused by a middleware of `/`, and goes on elsewhere', async () => {
+    const session = await Polling3.open(server.url, { query: { join: 'not here' } });
+    assert.deepEqual(await session.receive(), ['44"not here"']);
+    await session.send('40/dyn-1,');
+    assert.deepEqual(await session.receive((all) => all.length >= 2), ['40/dyn-1,', '42/dyn-1,["auth",{}]']);
+    await session.send('1');
+    const socket = await Socket.open(server.url, { query: { EIO: '3', join: 'nor here' } });
+    assert.equal(await socket.next('the refusal'), '44"nor here"');
+    await socket.close();
+  });
+
+  // SIO-ATTACHMENTS
+  it('Engine.IO 3 may announce no attachments, 4 may not', async () => {
+    const session = await Polling3.connect(server.url);
+    await session.send('40/guarded,');
+    await session.receive((all) => all.length >= 2);
+    await session.send('450-/guarded,7["fine","a"]');
+    const got = await session.receive((all) => all.some((p) => p.startsWith('43')));
+    assert.deepEqual(got.slice(-2), ['42/guarded,["passed","a"]', '43/guarded,7["a"]']);
+    const strict = await Polling.connect(server.url, { nsp: '/guarded' });
+    await strict.send('450-/guarded,7["fine","a"]');
+    assert.equal((await strict.poll()).body.split(SEPARATOR).at(-1), '1');
+  });
+
+  // EIO-ID
+  it('no line of the log has a session id whole, at any level', async () => {
+    const polling = await Polling.connect(server.url);
+    const moved = await Polling.connect(server.url);
+    const socket = await upgrade(moved);
+    const ids = [polling.sid, moved.sid];
+    const open = await Socket.connect(server.url);
+    ids.push(open.sid);
+    await request(server.url, { query: { ...query, sid: polling.sid, transport: 'websocket' } });
+    await request(server.url, { query: { ...query, sid: polling.sid }, method: 'POST', body: 'bad' });
+    const refused = new Socket(server.url, { query: { sid: polling.sid, EIO: '3' } });
+    assert.equal((await refused.answered).status, 400);
+    refused.terminate();
+    await Promise.all([socket.close(), open.close()]);
+    await until('the end to be logged', () => server.logs().some(({ text }) => / session.close /.test(text)));
+    const text = server.logs().map((log) => log.text).join('');
+    assert.match(text, / debug /);
+    for (const id of ids) assert.ok(!text.includes(id), id);
+  });
+});
+
+// EIO-TRANSPORT, EIO-UPGRADES
+describe('transports', { skip: needsOwn }, () => {
+  for (const [only, other] of [['polling', 'websocket'], ['websocket', 'polling']])
+    it(`${only} alone: ${other} is unknown`, async () => {
+      const server = await startServer({ set: { transports: only }, fcgi: 1, ws: 1 });
+      const answer = await request(server.url, { query: { ...query, transport: 'polling' } });
+      const socket = new Socket(server.url);
+      const upgraded = await within(5000, 'an answer', socket.answered);
+      socket.terminate();
+      if (only === 'polling') {
+        assert.deepEqual(JSON.parse(answer.body.slice(1)).upgrades, []);
+        assert.deepEqual([upgraded.status, upgraded.body], [400, 'Transport unknown']);
+      } else {
+        assert.deepEqual([answer.status, answer.body], [400, '{"code":0,"message":"Transport unknown"}']);
+        assert.equal(upgraded.status, 101);
+      }
+      const alone = await connect(server.url, only, { transports: [only] });
+      assert.equal((await call(alone, 'who')).transport, only);
+      alone.close();
+      await server.stop();
+    });
 });
 
 // EIO-INITIAL
