@@ -323,13 +323,15 @@ class Run {
     this.slowest = Math.max(this.slowest, Date.now() - start);
   }
 
+  // True: who was stopped had the lock in its hand, and so stopped everybody.
   async stopped(victims, ms) {
     for (const victim of victims) victim.signal('SIGSTOP');
     this.stops.push(Date.now());
-    // Who is stopped with the lock in its hand stops everybody.
-    if (!(await isLocked(this.server))) await this.othersGoOn(victims);
-    else this.count('stops with the lock held');
+    const isHeld = await isLocked(this.server);
+    if (isHeld) this.count('stops with the lock held');
+    else await this.othersGoOn(victims);
     await pause(ms);
+    return isHeld;
   }
 
   count(what) {
@@ -348,11 +350,12 @@ class Run {
     if (kind === 9) victims = all;
     if (kind === 2) {
       this.count('SIGSTOP and SIGCONT');
-      await this.stopped(victims, i % 20 === 2 ? deathMs + 1500 : between(100, 900));
+      const isHeld = await this.stopped(victims, i % 20 === 2 ? deathMs + 1500 : between(100, 900));
       victims.forEach((victim) => victim.signal('SIGCONT'));
       this.stops.push(Date.now());
-      await this.othersGoOn(victims);
-      for (const canary of this.canariesOf(victims)) await canary.comeBack(deathMs);
+      if (!isHeld) await this.othersGoOn(victims);
+      for (const canary of isHeld ? this.canaries : this.canariesOf(victims))
+        await canary.comeBack(deathMs);
       return 0;
     }
     if (kind === 6) {

@@ -282,17 +282,20 @@ describe('cast', { concurrency: 8 }, () => {
   it('drops what is volatile when it cannot be written, and keeps the order of the rest', async () => {
     for (const mode of modes) {
       const sockets = await group(server, [mode, 'websocket']);
-      if (mode === 'polling') await parked(server, sockets[0].io.engine.id);
-      await call(
-        sockets[1],
-        'cast',
-        { via: 'socket', volatile: true, repeat: 500 },
-        'tick',
-      );
-      const [ticks, own] = (
-        await received(sockets, (name) => call(sockets[1], 'cast', { via: 'io' }, name))
-      ).map((list) => list.map(([, i]) => i));
-      assert.deepEqual(own, []);
+      let ticks = [];
+      // A ping may have taken the parked poll just before: then none comes.
+      for (let k = 0; k < 3 && ticks.length === 0; k++) {
+        if (mode === 'polling') await parked(server, sockets[0].io.engine.id);
+        await call(
+          sockets[1],
+          'cast',
+          { via: 'socket', volatile: true, repeat: 500 },
+          'tick',
+        );
+        const lists = await received(sockets, (name) => call(sockets[1], 'cast', { via: 'io' }, name));
+        ticks = lists[0].map(([, i]) => i);
+        assert.deepEqual(lists[1], []);
+      }
       assert.ok(ticks.length >= 1 && ticks.length <= 500, `${ticks.length} of 500 came`);
       assert.deepEqual(
         ticks,
