@@ -10,6 +10,25 @@
 --
 -- SPDX-License-Identifier: MIT
 
+-- INSERT: the control row `kind` for all in a namespace, or those of them who are in a room or of a user. Nobody there: no row.
+DROP VIEW IF EXISTS t_whom;
+CREATE VIEW t_whom AS
+    SELECT NULL AS kind, NULL AS nsp_id, NULL AS in_room, NULL AS user, NULL AS is_all, NULL AS arg_id;
+
+CREATE TRIGGER t_whom_insert INSTEAD OF INSERT ON t_whom
+BEGIN
+    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, to_list, arg_id)
+        SELECT new.kind, new.nsp_id, iif(new.is_all, 0, 4), iif(new.is_all, new.nsp_id, NULL), iif(new.is_all, NULL, t.keys), new.arg_id
+        FROM (SELECT group_concat(k.key) AS keys FROM (
+                  SELECT 'r' || r.room_id AS key FROM t_room r
+                  WHERE r.nsp_id = new.nsp_id AND r.name = new.in_room AND r.idle_seq IS NULL
+                  UNION SELECT 's' || s.socket_id FROM t_socket s
+                  WHERE s.sio_id = new.in_room AND s.nsp_id = new.nsp_id AND s.state = 0
+                  UNION SELECT 's' || s.socket_id FROM t_socket s
+                  WHERE s.user = new.user AND s.nsp_id = new.nsp_id AND s.state = 0) k) t
+        WHERE new.is_all OR t.keys IS NOT NULL;
+END;
+
 -- INSERT: a socket joins a room, or many do. SELECT: as member.
 DROP VIEW IF EXISTS room_join;
 CREATE VIEW room_join AS
@@ -58,18 +77,10 @@ BEGIN
         FROM t_socket s JOIN t_room r ON r.nsp_id = s.nsp_id AND r.name = new.room
         WHERE s.sio_id = new.socket AND NOT EXISTS (
             SELECT 1 FROM t_member m WHERE m.socket_id = s.socket_id AND m.room_id = r.room_id AND m.until_seq IS NULL);
-    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, to_list, arg_id)
-        SELECT 16, t.nsp_id, iif(new.is_all, 0, 4), iif(new.is_all, t.nsp_id, NULL), iif(new.is_all, NULL, t.keys), j.room_id
-        FROM (SELECT n.nsp_id,
-                     (SELECT group_concat(k.key) FROM (
-                          SELECT 'r' || r.room_id AS key FROM t_room r
-                          WHERE r.nsp_id = n.nsp_id AND r.name = new.in_room AND r.idle_seq IS NULL
-                          UNION SELECT 's' || s.socket_id FROM t_socket s
-                          WHERE s.sio_id = new.in_room AND s.nsp_id = n.nsp_id AND s.state = 0
-                          UNION SELECT 's' || s.socket_id FROM t_socket s
-                          WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
-              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/')) t CROSS JOIN t_room j ON j.nsp_id = t.nsp_id AND j.name = new.room
-        WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
+    INSERT INTO t_whom (kind, nsp_id, in_room, user, is_all, arg_id)
+        SELECT 16, n.nsp_id, new.in_room, new.user, new.is_all, r.room_id
+        FROM t_nsp n CROSS JOIN t_room r ON r.nsp_id = n.nsp_id AND r.name = new.room
+        WHERE new.socket IS NULL AND n.name = coalesce(new.nsp, '/');
     INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, to_list, arg_id, ack_id, made_ms)
         SELECT 25, p.nsp_id, p.to_kind, p.to_id, p.to_list, p.arg_id, p.seq, p.made_ms
         FROM t_packet p CROSS JOIN t_room r ON r.room_id = p.arg_id
@@ -113,18 +124,10 @@ BEGIN
         FROM t_socket s JOIN t_nsp n USING (nsp_id) JOIN t_room r ON r.nsp_id = s.nsp_id AND r.name = new.room
         WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp) AND EXISTS (
             SELECT 1 FROM t_member m WHERE m.socket_id = s.socket_id AND m.room_id = r.room_id AND m.until_seq IS NULL);
-    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, to_list, arg_id)
-        SELECT 17, t.nsp_id, iif(new.is_all, 0, 4), iif(new.is_all, t.nsp_id, NULL), iif(new.is_all, NULL, t.keys), j.room_id
-        FROM (SELECT n.nsp_id,
-                     (SELECT group_concat(k.key) FROM (
-                          SELECT 'r' || r.room_id AS key FROM t_room r
-                          WHERE r.nsp_id = n.nsp_id AND r.name = new.in_room AND r.idle_seq IS NULL
-                          UNION SELECT 's' || s.socket_id FROM t_socket s
-                          WHERE s.sio_id = new.in_room AND s.nsp_id = n.nsp_id AND s.state = 0
-                          UNION SELECT 's' || s.socket_id FROM t_socket s
-                          WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
-              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/')) t CROSS JOIN t_room j ON j.nsp_id = t.nsp_id AND j.name = new.room AND j.idle_seq IS NULL
-        WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
+    INSERT INTO t_whom (kind, nsp_id, in_room, user, is_all, arg_id)
+        SELECT 17, n.nsp_id, new.in_room, new.user, new.is_all, r.room_id
+        FROM t_nsp n CROSS JOIN t_room r ON r.nsp_id = n.nsp_id AND r.name = new.room AND r.idle_seq IS NULL
+        WHERE new.socket IS NULL AND n.name = coalesce(new.nsp, '/');
 END;
 
 -- INSERT: disconnects a socket, as socket.disconnect() does, or many; nothing happens where it has gone. The disconnect
@@ -168,18 +171,10 @@ BEGIN
         SELECT 23, s.nsp_id, 2, s.socket_id, coalesce(new.is_close, 0)
         FROM t_socket s JOIN t_nsp n USING (nsp_id)
         WHERE s.sio_id = new.socket AND s.state = 0 AND (new.nsp IS NULL OR n.name = new.nsp);
-    INSERT INTO t_control (kind, nsp_id, to_kind, to_id, to_list, arg_id)
-        SELECT 23, t.nsp_id, iif(new.is_all, 0, 4), iif(new.is_all, t.nsp_id, NULL), iif(new.is_all, NULL, t.keys), coalesce(new.is_close, 0)
-        FROM (SELECT n.nsp_id,
-                     (SELECT group_concat(k.key) FROM (
-                          SELECT 'r' || r.room_id AS key FROM t_room r
-                          WHERE r.nsp_id = n.nsp_id AND r.name = new.in_room AND r.idle_seq IS NULL
-                          UNION SELECT 's' || s.socket_id FROM t_socket s
-                          WHERE s.sio_id = new.in_room AND s.nsp_id = n.nsp_id AND s.state = 0
-                          UNION SELECT 's' || s.socket_id FROM t_socket s
-                          WHERE s.user = new.user AND s.nsp_id = n.nsp_id AND s.state = 0) k) AS keys
-              FROM t_nsp n WHERE n.name = coalesce(new.nsp, '/') OR (new.nsp IS NULL AND new.user IS NOT NULL)) t
-        WHERE new.socket IS NULL AND (new.is_all OR t.keys IS NOT NULL);
+    INSERT INTO t_whom (kind, nsp_id, in_room, user, is_all, arg_id)
+        SELECT 23, n.nsp_id, new.in_room, new.user, new.is_all, coalesce(new.is_close, 0)
+        FROM t_nsp n
+        WHERE new.socket IS NULL AND (n.name = coalesce(new.nsp, '/') OR (new.nsp IS NULL AND new.user IS NOT NULL));
     UPDATE t_socket SET state = 2, recovery_pid = NULL -- who was lost does not come back either
         WHERE user = new.user AND state = 1
           AND (new.nsp IS NULL OR nsp_id = (SELECT n.nsp_id FROM t_nsp n WHERE n.name = new.nsp));
