@@ -23,25 +23,6 @@ lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
-static struct str
-trim(struct str s)
-{
-    while (s.len && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = str_slice(s, 1, s.len);
-    while (s.len && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
-/* Takes what stands before the next `c`, trimmed, from the front of `list`. */
-static struct str
-take_item(struct str *list, char c)
-{
-    struct str item = str_slice(*list, 0, str_index(*list, c));
-    *list = str_slice(*list, item.len + 1, list->len);
-    return trim(item);
-}
-
 /* The name of a header, from HTTP_X_KITCHEN or CONTENT_TYPE: lower case, with dashes. */
 static struct str
 header_name(struct fcgi_request *r, struct str variable)
@@ -103,7 +84,7 @@ is_trusted(struct str address, struct str trusted)
     if (!decode_address(address, &a))
         return false;
     while (trusted.len) {
-        struct str item = take_item(&trusted, ' ');
+        struct str item = str_cut(&trusted, ' ');
         if (decode_address(item, &b) && memcmp(&a, &b, sizeof a) == 0)
             return true;
     }
@@ -121,7 +102,7 @@ forwarded_remote(struct str remote, struct str hops, struct str trusted)
         struct str hop;
         while (comma && hops.p[comma - 1] != ',')
             comma--;
-        hop = without_port(trim(str_slice(hops, comma, hops.len)));
+        hop = without_port(str_trim(str_slice(hops, comma, hops.len)));
         hops.len = comma ? comma - 1 : 0;
         if (!decode_address(hop, &ignored))
             break; /* "unknown", or nonsense: what we know ends here */
@@ -137,8 +118,8 @@ static bool
 is_refused(struct str params)
 {
     while (params.len) {
-        struct str param = take_item(&params, ';');
-        struct str key = take_item(&param, '=');
+        struct str param = str_cut(&params, ';');
+        struct str key = str_cut(&param, '=');
         if (!str_eq_nocase(key, "q"))
             continue;
         for (size_t i = 0; i < param.len; i++)
@@ -154,8 +135,8 @@ choose_coding(struct str accept)
 {
     bool is_gzip = false, is_deflate = false, is_any = false, is_gzip_named = false;
     while (accept.len) {
-        struct str params = take_item(&accept, ',');
-        struct str name = take_item(&params, ';');
+        struct str params = str_cut(&accept, ',');
+        struct str name = str_cut(&params, ';');
         bool is_ok = !is_refused(params);
         if (str_eq_nocase(name, "gzip") || str_eq_nocase(name, "x-gzip")) {
             is_gzip = is_ok;

@@ -15,16 +15,6 @@
 
 static const char END_OF_HEAD[] = "\r\n\r\n";
 
-static struct str
-trim(struct str s)
-{
-    while (s.len && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = str_slice(s, 1, s.len);
-    while (s.len && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 /* RFC 9110 token; letters become lower case. */
 static bool
 lower_token(char *p, size_t len)
@@ -203,7 +193,7 @@ ws_request_decode(struct ws_request *r, char *head, size_t len)
             return RC_TOOBIG;
         r->headers[r->engine.n_headers++] = (struct engine_header){
             .name = str_slice(line, 0, colon),
-            .value = trim(str_slice(line, colon + 1, line.len)),
+            .value = str_trim(str_slice(line, colon + 1, line.len)),
         };
     }
     decode_upgrade(r);
@@ -226,7 +216,7 @@ ws_request_set_remote(struct ws_request *r, struct str peer, const char *trusted
         struct str address;
         while (comma && list.p[comma - 1] != ',')
             comma--;
-        address = bare_address(trim(str_slice(list, comma, list.len)));
+        address = bare_address(str_trim(str_slice(list, comma, list.len)));
         list.len = comma ? comma - 1 : 0;
         if (address.len == 0)
             continue;
@@ -240,9 +230,7 @@ bool
 ws_request_next_item(struct str *list, char separator, struct str *item)
 {
     while (list->len) {
-        size_t len = str_index(*list, separator);
-        *item = trim(str_slice(*list, 0, len));
-        *list = str_slice(*list, len + 1, list->len);
+        *item = str_cut(list, separator);
         if (item->len)
             return true;
     }

@@ -103,9 +103,7 @@ parse_transports(struct cfg *c, struct str text)
 {
     bool is_polling = false, is_websocket = false;
     while (text.len) {
-        struct str item = str_slice(text, 0, str_index(text, ','));
-        text = str_slice(text, item.len + 1, text.len);
-        item = trim(item);
+        struct str item = str_cut(&text, ',');
         if (str_eqz(item, "polling"))
             is_polling = true;
         else if (str_eqz(item, "websocket"))
@@ -127,9 +125,7 @@ parse_set(const struct cfg_option *o, struct str text, unsigned *out)
     unsigned set = 0;
     int64_t bit;
     while (text.len) {
-        struct str item = str_slice(text, 0, str_index(text, ','));
-        text = str_slice(text, item.len + 1, text.len);
-        if (!find_word(o->words, trim(item), &bit))
+        if (!find_word(o->words, str_cut(&text, ','), &bit))
             return RC_INVALID;
         set |= (unsigned)bit;
     }
@@ -506,8 +502,7 @@ has_short_word(struct str list)
 {
     enum { TOKEN_BYTES_MIN = 16 };
     while (list.len) {
-        struct str word = str_slice(list, 0, str_index(list, ' '));
-        list = str_slice(list, word.len + 1, list.len);
+        struct str word = str_cut(&list, ' ');
         if (word.len && word.len < TOKEN_BYTES_MIN)
             return true;
     }

@@ -52,6 +52,24 @@ str_index(struct str s, char c)
     return p ? (size_t)(p - s.p) : s.len;
 }
 
+struct str
+str_trim(struct str s)
+{
+    while (s.len && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = str_slice(s, 1, s.len);
+    while (s.len && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
+
+struct str
+str_cut(struct str *list, char separator)
+{
+    struct str item = str_slice(*list, 0, str_index(*list, separator));
+    *list = str_slice(*list, item.len + 1, list->len);
+    return str_trim(item);
+}
+
 char *
 str_dup(struct str s)
 {

@@ -66,6 +66,10 @@ bool str_eq_nocase(struct str a, const char *z); /* ASCII only */
 bool str_is_token(struct str s);                 /* as RFC 9110 wants header names */
 /* Position of the first `c`, or s.len. */
 size_t str_index(struct str s, char c);
+/* Without spaces and tabs around it. */
+struct str str_trim(struct str s);
+/* Cuts the first item, trimmed, off a list, together with the separator behind it. */
+struct str str_cut(struct str *list, char separator);
 /* A NUL-terminated copy, owned by the caller; aborts when memory is out (the length was
  * bounded before). */
 char *str_dup(struct str s);

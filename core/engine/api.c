@@ -45,8 +45,7 @@ are_tokens(struct str list, size_t *n)
 {
     *n = 0;
     while (list.len > 0) {
-        struct str token = str_slice(list, 0, str_index(list, ' '));
-        list = str_slice(list, token.len + 1, list.len);
+        struct str token = str_cut(&list, ' ');
         if (token.len > 0 && token.len < TOKEN_BYTES_MIN)
             return false;
         *n += token.len > 0;
@@ -215,12 +214,9 @@ static bool
 is_allowed(struct str method, const char *allowed)
 {
     struct str list = str_of(allowed);
-    while (list.len > 0) {
-        size_t n = str_index(list, ',');
-        if (str_eq(str_slice(list, 0, n), method))
+    while (list.len > 0)
+        if (str_eq(str_cut(&list, ','), method))
             return true;
-        list = str_slice(list, n + 2, list.len);
-    }
     return false;
 }
 

@@ -51,21 +51,10 @@ api_view_find(struct str name)
 }
 
 static bool
-take_word(struct str *list, struct str *word)
-{
-    if (list->len == 0)
-        return false;
-    *word = str_slice(*list, 0, str_index(*list, ' '));
-    *list = str_slice(*list, word->len + 1, list->len);
-    return true;
-}
-
-static bool
 has_word(struct str list, struct str word)
 {
-    struct str w;
-    while (take_word(&list, &w))
-        if (str_eq(w, word))
+    while (list.len > 0)
+        if (str_eq(str_cut(&list, ' '), word))
             return true;
     return false;
 }
@@ -128,9 +117,10 @@ append_row(struct buf *b, const struct api_view *view, const struct store_field 
            size_t n)
 {
     const struct store_value *binary = value_of(row, n, STR("attachments"));
-    struct str list = str_of(view->columns), name;
+    struct str list = str_of(view->columns);
     const char *comma = "";
-    while (take_word(&list, &name)) {
+    while (list.len > 0) {
+        struct str name = str_cut(&list, ' ');
         buf_append_f(b, "%s\"%.*s\":", comma, STR_ARG(name));
         append_value(b, name, value_of(row, n, name), binary ? binary->s : STR_NONE);
         comma = ",";

@@ -242,12 +242,7 @@ static bool
 is_match(struct str tags, const char *etag)
 {
     while (tags.len > 0) {
-        struct str tag = str_slice(tags, 0, str_index(tags, ','));
-        tags = str_slice(tags, tag.len + 1, tags.len);
-        while (tag.len > 0 && tag.p[0] == ' ')
-            tag = str_slice(tag, 1, tag.len);
-        while (tag.len > 0 && tag.p[tag.len - 1] == ' ')
-            tag.len--;
+        struct str tag = str_cut(&tags, ',');
         if (str_has_prefix(tag, STR("W/")))
             tag = str_slice(tag, 2, tag.len);
         if (str_eqz(tag, etag) || str_eqz(tag, "*"))
@@ -261,14 +256,8 @@ static bool
 accepts_brotli(struct str accept)
 {
     while (accept.len > 0) {
-        struct str item = str_slice(accept, 0, str_index(accept, ','));
-        accept = str_slice(accept, item.len + 1, accept.len);
-        while (item.len > 0 && item.p[0] == ' ')
-            item = str_slice(item, 1, item.len);
-        size_t n = str_index(item, ';');
-        struct str name = str_slice(item, 0, n), q = str_slice(item, n + 1, item.len);
-        while (name.len > 0 && name.p[name.len - 1] == ' ')
-            name.len--;
+        struct str q = str_cut(&accept, ',');
+        struct str name = str_cut(&q, ';');
         if (!str_eq_nocase(name, "br"))
             continue;
         size_t equals = str_index(q, '=');

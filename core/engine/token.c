@@ -21,8 +21,7 @@ token_is_good(const struct engine_request *r, const char *tokens)
         return false;
     struct str given = str_slice(header, 7, header.len);
     while (left.len > 0) {
-        struct str token = str_slice(left, 0, str_index(left, ' '));
-        left = str_slice(left, token.len + 1, left.len);
+        struct str token = str_cut(&left, ' ');
         is_good |= token.len > 0 && is_equal(given, token);
     }
     return is_good;

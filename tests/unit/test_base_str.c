@@ -198,6 +198,21 @@ test_broken_utf8_is_taken_by_its_longest_beginning(void **state)
 }
 
 static void
+test_items_are_cut_off_lists(void **state)
+{
+    struct str list = STR(" a\t, b c ,,d");
+    (void)state;
+    assert_true(str_eqz(str_cut(&list, ','), "a"));
+    assert_true(str_eqz(str_cut(&list, ','), "b c"));
+    assert_true(str_eqz(str_cut(&list, ','), ""));
+    assert_true(str_eqz(list, "d"));
+    assert_true(str_eqz(str_cut(&list, ','), "d"));
+    assert_int_equal(list.len, 0);
+    assert_true(str_eqz(str_cut(&list, ','), ""));
+    assert_true(str_eqz(str_trim(STR(" \t ")), ""));
+}
+
+static void
 test_every_result_code_has_a_text(void **state)
 {
     (void)state;
@@ -222,6 +237,7 @@ main(void)
         cmocka_unit_test(test_utf8_is_strict),
         cmocka_unit_test(test_every_code_point_decodes),
         cmocka_unit_test(test_broken_utf8_is_taken_by_its_longest_beginning),
+        cmocka_unit_test(test_items_are_cut_off_lists),
         cmocka_unit_test(test_every_result_code_has_a_text),
     };
     return cmocka_run_group_tests_name("base_str", tests, NULL, NULL);
