@@ -56,16 +56,6 @@ function threadOf(pid, name) {
   );
 }
 
-// Has it been killed, if only a moment ago: a zombie, or SIGKILL (9) is pending?
-function isDying(pid) {
-  try {
-    const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
-    return /^State:\s+[ZX]/m.test(status) || /^S(ig|hd)Pnd:\s+\w*[13579bdf]\w{2}$/m.test(status);
-  } catch {
-    return true;
-  }
-}
-
 class Trace {
   // Of one thread with `inject`, of all without.
   static async start(pid, file, { thread, inject } = {}) {
@@ -308,19 +298,16 @@ class World {
   // Everybody runs, the dead are buried, and lighttpd knows the new ones.
   async ready() {
     const { server } = this;
-    for (const program of this.victims) {
-      if (!program.isRunning) await program.start();
-    }
-    await Promise.all([
-      until('the dead processes to be buried', async () => {
-        const pids = (await server.sql('SELECT os_pid FROM process ORDER BY 1')).map((r) => r.os_pid);
-        assert.deepEqual(pids, [...server.fcgi, ...server.ws].map((p) => p.pid).sort((a, b) => a - b));
-        return true;
-      }),
-      ...server.entries.map((url) =>
-        until(`${url} to answer`, async () => (await request(url)).status === 400),
-      ),
-    ]);
+    await until('the dead processes to be buried, and all to answer', async () => {
+      for (const program of this.victims) {
+        if (!program.isRunning) await program.start();
+      }
+      const pids = (await server.sql('SELECT os_pid FROM process ORDER BY 1')).map((r) => r.os_pid);
+      assert.deepEqual(pids, [...server.fcgi, ...server.ws].map((p) => p.pid).sort((a, b) => a - b));
+      for (const url of server.entries) assert.equal((await request(url)).status, 400);
+      return true;
+    }, 10_000);
+    for (const program of this.victims) program.isWanted = true;
   }
 
   async rehearse(step) {
@@ -371,12 +358,9 @@ class World {
     ]);
     if (died !== true) {
       await trace.stop();
-      // It may have come to the call just now.
-      const isDead = isDying(program.pid);
-      if (isDead) await within(5000, 'its end', program.ended);
-      program.isWanted = !isDead;
+      // It may have come to the call just now, and die yet.
       await step.end?.(this, state);
-      return { trace, isDead };
+      return { trace, isDead: !program.isRunning };
     }
     await within(5000, 'the end of strace', trace.ended);
     // The client notices; who waits for an answer that nobody promised does not.
