@@ -110,6 +110,9 @@ struct store_write {
                          than n_packets: some came   from application SQL, triggers or an
                          INSERT … SELECT, and the loop reads the batch back */
     bool is_gapped;   /* a step may demand that, too */
+    int64_t odd_seq;  /* the newest row, of any transaction, that others wrote, that no
+                         step  knows of, or that does not go out as it is; or later */
+    uint64_t n_bytes; /* of all rows that steps have appended, whatever came of them */
     struct store_packet *
         *packets; /* appended in this transaction, in order of seq; one reference each.
              Counts are not atomic: between store_unit_submit and on_packet only the store

@@ -108,6 +108,9 @@ bind_control(sqlite3_stmt *stmt, const struct store_write *w,
 static void
 note_packet(struct store_write *w, struct store_packet *p)
 {
+    if (p->kind == STORE_HISTORY || (p->kind == STORE_CONNECT && p->arg_id != 0))
+        w->odd_seq = p->seq;
+    w->n_bytes += p->body.len + p->attachments.len;
     if (w->n_packets == w->cap_packets) {
         w->cap_packets = w->cap_packets ? w->cap_packets * 2 : 64;
         w->packets = xrealloc(w->packets, w->cap_packets * sizeof(struct store_packet *));

@@ -33,6 +33,11 @@ struct create_step {
     struct store_session_new s;
 };
 
+struct ride_step {
+    struct store_step head;
+    struct store_ride r;
+};
+
 struct text_step {
     struct store_step head;
     int64_t session_id;
@@ -284,6 +289,40 @@ store_unit_poll_once(struct store_unit *u, int64_t session_id, int64_t gen,
     s->other_id = dead_id;
     s->cursor_seq = cursor_seq;
     s->flag = is_ping;
+}
+
+/* Do the rows that the poll has not seen go out as they are, all of them, in one answer?
+ */
+static bool
+can_ride(const struct store_write *w, const struct store_ride *r)
+{
+    return !w->is_gapped && w->n_rows == (int64_t)w->n_packets &&
+           w->odd_seq <= r->seen.last_seq &&
+           w->n_bytes - r->seen.n_bytes <= (uint64_t)r->n_bytes_max;
+}
+
+static enum rc
+run_poll_ride(struct store_write *w, struct store_unit *u, struct store_step *step)
+{
+    const struct store_ride *r = &((struct ride_step *)step)->r;
+    if (!can_ride(w, r))
+        return RC_OK;
+    sqlite3_stmt *q = conn_stmt(w->conn, STORE_STMT_poll_ride);
+    sqlite3_bind_int64(q, STORE_PARAM_poll_ride_session_id, r->session_id);
+    sqlite3_bind_int64(q, STORE_PARAM_poll_ride_gen, r->gen);
+    sqlite3_bind_int64(q, STORE_PARAM_poll_ride_process_id, w->process_id);
+    sqlite3_bind_int64(q, STORE_PARAM_poll_ride_cursor_seq, w->last_seq);
+    enum rc rc = store_step_change(w, q);
+    if (rc == RC_OK)
+        *store_step_ride(u) = (struct store_ride_result){r->gen + 1, w->last_seq};
+    return rc == RC_CONFLICT ? RC_OK : rc;
+}
+
+void
+store_unit_poll_ride(struct store_unit *u, const struct store_ride *r)
+{
+    ((struct ride_step *)store_step_add(u, sizeof(struct ride_step), run_poll_ride, 0))
+        ->r = *r;
 }
 
 /* ---- upgrade ---- */

@@ -100,6 +100,7 @@ bool store_step_has_answered(const struct store_unit *u);
 /* Runs a statement that changes at most n rows; if so many, result->has_more. */
 MUST_CHECK enum rc store_step_slice(struct store_unit *u, sqlite3_stmt *stmt, size_t n);
 struct store_lease_result *store_step_lease(struct store_unit *u);
+struct store_ride_result *store_step_ride(struct store_unit *u);
 __attribute__((format(printf, 2, 3))) void
 store_step_error(struct store_unit *u, const char *fmt, ...);
 /* Runs an UPDATE, INSERT OR IGNORE or DELETE to its end; RC_CONFLICT if it changed no

@@ -58,6 +58,7 @@ struct store {
     struct store_unit *done, *done_last; /* rows delivered, to be finished */
 
     int64_t last_seq;
+    uint64_t n_bytes; /* of the batches that were absorbed */
     struct store_head absorbed;
     bool has_absorbed;
     struct packets read; /* rows that were read back and are being delivered */
@@ -208,6 +209,7 @@ absorb(struct store *st, struct store_batch *b)
         st->absorbed = b->head;
         st->has_absorbed = true;
     }
+    st->n_bytes = b->n_bytes;
     return RC_OK;
 }
 
@@ -582,6 +584,12 @@ int64_t
 store_last_seq(const struct store *st)
 {
     return st->last_seq;
+}
+
+struct store_seen
+store_seen(const struct store *st)
+{
+    return (struct store_seen){st->last_seq, st->n_bytes};
 }
 
 bool

@@ -90,6 +90,12 @@ void store_flush(struct store *st);
 size_t store_n_pending(const struct store *st);
 /* The last row that on_packet saw. */
 int64_t store_last_seq(const struct store *st);
+/* How far that is, for store_unit_poll_ride(). */
+struct store_seen {
+    int64_t last_seq;
+    uint64_t n_bytes; /* of all rows of this process up to there, or less */
+};
+struct store_seen store_seen(const struct store *st);
 /* Does that process live (kernel lock)? Cheap: one fcntl. 0 and unknown ids are dead. */
 bool store_process_is_alive(struct store *st, int64_t process_id);
 /* Is any sidecar alive and not draining? Cached for a second. Yes, while that could never

@@ -110,6 +110,13 @@ drop_packets(struct store_write *w, size_t n_left)
         store_packet_unref(w->packets[--w->n_packets]);
 }
 
+/* Has it rows that the steps don't know? */
+static bool
+is_gapped(const struct store_write *w)
+{
+    return w->is_gapped || w->n_rows != (int64_t)w->n_packets;
+}
+
 static enum rc
 run_stmt(struct store_thread *t, enum store_stmt which)
 {
@@ -186,6 +193,8 @@ begin(struct store_thread *t)
         rollback(t);
         return rc;
     }
+    if (t->w.last_seq != t->own_seq)
+        t->w.odd_seq = t->w.last_seq;
     if (t->has_begun)
         atomic_store(&t->expected, EXPECT_SET | (uint32_t)(t->begun.change + 1));
     t->w.now_ms = clock_now_ms();
@@ -374,7 +383,10 @@ hand_back(struct store_thread *t, struct store_batch *b)
     bool was_empty;
     if (b->is_committed) {
         b->last_seq = t->w.last_seq;
-        b->is_gapped = t->w.is_gapped || t->w.n_rows != (int64_t)t->w.n_packets;
+        b->n_bytes = t->w.n_bytes;
+        b->is_gapped = is_gapped(&t->w);
+        if (b->is_gapped)
+            t->w.odd_seq = t->w.last_seq;
         b->packets = t->w.packets;
         b->n_packets = t->w.n_packets;
         t->w.packets = NULL;

@@ -18,6 +18,7 @@ struct store_batch {
     struct store_batch *next;
     bool is_committed;          /* false: only units, all failed */
     int64_t prev_seq, last_seq; /* newest row before it and after it */
+    uint64_t n_bytes;           /* of struct store_write, after it */
     bool is_gapped;             /* `packets` aren't all its rows */
     bool has_head;              /* head: exactly this commit */
     struct store_head head;

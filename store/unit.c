@@ -181,6 +181,7 @@ clear_result(struct store_unit *u)
     clear_jobs(u, 0);
     u->result.rc = RC_OK;
     u->result.lease = (struct store_lease_result){0};
+    u->result.ride = (struct store_ride_result){0};
     u->result.n_new_sockets = 0;
     u->result.last_seq = 0;
     u->result.has_more = false;
@@ -330,6 +331,12 @@ struct store_lease_result *
 store_step_lease(struct store_unit *u)
 {
     return &u->result.lease;
+}
+
+struct store_ride_result *
+store_step_ride(struct store_unit *u)
+{
+    return &u->result.ride;
 }
 
 void

@@ -35,10 +35,14 @@ struct store_job { /* a job that this unit created, owned by this process: the e
     int64_t socket_id; /* 0: none */
     char *args;        /* JSON; owned likewise */
 };
+struct store_ride_result { /* poll_ride; gen 0: it did not come about */
+    int64_t gen, cursor_seq;
+};
 struct store_result {
     enum rc rc; /* OK; CONFLICT: a guard found zero rows; INVALID: application SQL failed
                    (text in `error`); IO, TOOBIG … */
     struct store_lease_result lease;
+    struct store_ride_result ride;
     const int64_t *new_socket_ids;
     size_t n_new_sockets;
     const struct store_job *jobs;
@@ -140,6 +144,18 @@ void store_unit_session_told(struct store_unit *u, int64_t session_id, int64_t c
  * A session that is closed already, also by this unit, stays as it is. */
 void store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
                               bool is_recoverable, int64_t now_ms);
+/* The answer to a poll that is parked in this process rides with the unit that makes it:
+ * if nobody has changed the lease since (gen), it is free again and the cursor stands
+ * behind the last row that was appended so far. The last step. It does not come about,
+ * and the unit stands, where the rows since `seen` are not all of this process and known
+ * to its steps, take more than n_bytes_max, or don't go out as they are (a recovered
+ * socket, a room's history). */
+struct store_ride {
+    int64_t session_id, gen;
+    struct store_seen seen; /* when nothing was due to the poll */
+    int64_t n_bytes_max;
+};
+void store_unit_poll_ride(struct store_unit *u, const struct store_ride *r);
 void store_unit_caught_up(struct store_unit *u, int64_t session_id, int64_t gen,
                           int64_t last_seq);
 /* New heartbeat times after a pong (is_pinged false) or another sign of life; due_ms as

@@ -267,6 +267,7 @@ engine_turn(struct engine *e)
     run_later(e);
     timers_run(&e->timers, clock_now_ms());
     hook_turn(e);
+    post_rides(e);
     store_flush(e->store);
     set_timer(e);
     check_drained(e);
@@ -456,6 +457,7 @@ on_handle_closed(uv_handle_t *handle)
     client_files_destroy(e->client);
     free(e->api_tokens);
     throttle_fini(&e->handshakes);
+    free(e->rides.p);
     free(e);
 }
 

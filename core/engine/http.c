@@ -527,6 +527,7 @@ engine_http_gone(struct engine_http *h)
             poll_gone(h);
         return;
     case HTTP_BUSY:
+    case HTTP_RIDING:
     case HTTP_ANSWERING:
         return; /* freed when its unit comes back */
     }

@@ -54,6 +54,12 @@ struct due {                 /* rows, in order */
 };
 
 struct hook;
+struct engine_http;
+
+struct ride { /* a unit of this turn that the answer of a poll may ride with */
+    struct engine_http *post;
+    struct store_unit *unit;
+};
 
 struct engine {
     const struct cfg *cfg;
@@ -84,6 +90,10 @@ struct engine {
     size_t n_strays;   /* claimed, not done */
     bool has_more_strays;
     struct timer stray_timer; /* one will be due that nobody owns yet */
+    struct rides {
+        struct ride *p;
+        size_t n, cap;
+    } rides;
     struct due server_events; /* of other processes, their handlers are still to run */
     struct later server_events_later;
     struct timer sweep_timer, forget_timer;
@@ -181,7 +191,8 @@ void session_handshake_encode(struct buf *b, const struct engine_request *r,
 enum http_state {
     HTTP_BODY,     /* head seen, body awaited */
     HTTP_BUSY,     /* a unit is with the store, or the store can't be read just now */
-    HTTP_PARKED,   /* poll: in the index, its lease is ours */
+    HTTP_PARKED,   /* poll: in the index */
+    HTTP_RIDING,   /* poll: in the index; a unit of its session may commit its answer */
     HTTP_ANSWERING /* poll: answer committed soon; out of the index */
 };
 struct engine_http {
@@ -213,6 +224,7 @@ struct engine_http {
             uint64_t snapshot; /* in which `session` was read when the head came; 0: it
                                   was not */
             struct buf body;   /* kept only while the store can't be read */
+            struct engine_http *rider; /* its answer rides with this unit; NULL: none */
         };
         struct {               /* poll */
             int64_t begun_ms;  /* when it came */
@@ -240,7 +252,14 @@ void http_free(struct engine_http *h);
 void poll_begin(struct engine_http *h);
 void poll_gone(struct engine_http *h);
 void poll_drain(struct engine_http *h);
+/* Where a poll of the session is parked here and nothing is due to it: its answer rides
+ * with this unit, which has a packet for it. NULL: none is. poll_ridden() follows from
+ * the unit's on_done. */
+struct engine_http *poll_ride(struct engine *e, struct store_unit *u, int64_t session_id);
+void poll_ridden(struct engine_http *h, const struct store_result *r);
 void post_body(struct engine_http *h, struct str body, bool is_too_big);
+/* Right before the units of the turn are handed over. */
+void post_rides(struct engine *e);
 
 /* ---- hold.c ---- */
 /* How long a poll is held that comes now; between store_read_begin() and _end(). */

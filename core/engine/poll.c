@@ -5,10 +5,15 @@
  *     try ──nothing due──► PARKED ──row, ping, noop──► ANSWERING ──commit──► answer
  *     try ──rows due────────────────────────────────► ANSWERING
  *     PARKED ──CLAIM_MS──► claim ──► PARKED
+ *     PARKED ──own POST──► RIDING ──its commit──► answer, or PARKED
  *
  * Most polls of a busy session are answered soon: those are never claimed, their answer
  * is claim and end in one commit (store_unit_poll_once). Who is parked for longer makes
  * that known. All commits go by the generation that was read with the cursor.
+ *
+ * An event that answers its own client: the answer of the session's poll rides in the
+ * event's commit, if that poll is parked here at the end of the event's loop turn
+ * (poll_ride). Where the store finds that it can't, the poll goes on as it was.
  *
  * Invariants:
  *
@@ -332,7 +337,7 @@ poll_turn(struct later *l)
         return;
     }
     if (h->state != HTTP_PARKED)
-        return; /* the claim is under way: on_claimed looks */
+        return; /* claim or ride is under way: on_claimed, poll_ridden look */
     if (h->is_upgraded && !look_for_upgrade(h))
         return;
     if (!renew_form(h)) {
@@ -351,7 +356,8 @@ on_event(struct sub *s, struct store_packet *p, struct frame *f)
     struct engine_http *h = http_of_sub(s);
     (void)f;
     /* SIO-VOLATILE */
-    if (p->is_volatile && (h->state != HTTP_PARKED || h->due.n > 0))
+    bool is_writable = h->state == HTTP_PARKED || h->state == HTTP_RIDING;
+    if (p->is_volatile && (!is_writable || h->due.n > 0))
         return;
     due_add(&h->due, p);
     engine_later(h->e, &h->later, poll_turn);
@@ -552,6 +558,54 @@ park(struct engine_http *h, int64_t dead_id)
         claim(h, dead_id);
     else
         parked(h);
+}
+
+/* ---- the ride: an event's commit is that of its answer, too ---- */
+
+/* PARKED with nothing queued: nothing is due, and nothing else is about to happen to it.
+ * Before the CONNECT its form is not known. */
+struct engine_http *
+poll_ride(struct engine *e, struct store_unit *u, int64_t session_id)
+{
+    struct sub *s = map_find(&e->adapter.sessions, session_id);
+    if (s == NULL || s->ops != &poll_ops)
+        return NULL;
+    struct engine_http *h = http_of_sub(s);
+    if (h->state != HTTP_PARKED || h->later.is_queued || h->session.connect_due_ms != 0)
+        return NULL;
+    store_unit_poll_ride(u, &(struct store_ride){session_id, h->session.gen,
+                                                 store_seen(e->store),
+                                                 e->cfg->max_payload_bytes});
+    h->state = HTTP_RIDING;
+    return h;
+}
+
+/* All rows up to the new cursor have come: those before the poll is in its snapshot, the
+ * rest through the index. What is behind it is left to the next poll, as is a close. */
+void
+poll_ridden(struct engine_http *h, const struct store_result *r)
+{
+    size_t n = 0;
+    if (r->ride.gen != 0) {
+        h->session.gen = r->ride.gen;
+        h->session.cursor_seq = r->ride.cursor_seq;
+        h->has_claim = false;
+        while (n < h->due.n && h->due.p[n]->seq <= r->ride.cursor_seq)
+            n++;
+    }
+    if (h->answer == NULL) {
+        poll_gone(h);
+        return;
+    }
+    if (n == 0) {
+        parked(h);
+        return;
+    }
+    while (h->due.n > n)
+        store_packet_unref(h->due.p[--h->due.n]);
+    h->is_noop = h->is_close = false;
+    h->state = HTTP_ANSWERING;
+    send_answer(h);
 }
 
 /* ---- the session as found ---- */

@@ -22,7 +22,7 @@ add_guard(struct work *w)
 static void
 on_done(void *arg, const struct store_result *r)
 {
-    struct engine_http *h = arg;
+    struct engine_http *h = arg, *rider = h->rider;
     switch (r->rc) {
     /* EIO-POST */
     case RC_OK:
@@ -43,6 +43,8 @@ on_done(void *arg, const struct store_result *r)
         http_answer_empty(h, 503);
         break;
     }
+    if (rider != NULL)
+        poll_ridden(rider, r);
 }
 
 /* Heartbeat: a pong plans the next ping; another packet while a pong is awaited gives it
@@ -132,6 +134,29 @@ payload(struct work *w, const struct engine_http *h, struct str body)
     eio_payload_read_fini(&reader);
 }
 
+/* The session's poll comes right behind, mostly: it is looked for at the end of the turn.
+ */
+static void
+offer(struct engine *e, struct engine_http *h, struct store_unit *u)
+{
+    struct rides *r = &e->rides;
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 16;
+        r->p = xrealloc(r->p, r->cap * sizeof *r->p);
+    }
+    r->p[r->n++] = (struct ride){h, u};
+}
+
+void
+post_rides(struct engine *e)
+{
+    for (size_t i = 0; i < e->rides.n; i++) {
+        struct engine_http *h = e->rides.p[i].post;
+        h->rider = poll_ride(e, e->rides.p[i].unit, h->session.session_id);
+    }
+    e->rides.n = 0;
+}
+
 static enum rc
 handle(struct engine_http *h, struct str body)
 {
@@ -173,6 +198,8 @@ handle(struct engine_http *h, struct str body)
             struct store_unit *u = w.u;
             w.u = NULL;
             h->state = HTTP_BUSY;
+            if (w.has_own && w.close_reason == SIO_R_NONE)
+                offer(e, h, u);
             engine_submit(e, u, on_done, h);
         }
     }

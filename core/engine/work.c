@@ -109,6 +109,7 @@ append(struct work *w, const struct work_socket *k, struct store_packet *p)
     struct store_target t = {
         .nsp = str_of(k->nsp_name), .to = STORE_TO_SOCKET, .id = k->socket_id};
     store_unit_packet(w->u, &t, p);
+    w->has_own |= k->socket_id > 0;
 }
 
 /* SIO-UNIT */

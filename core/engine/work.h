@@ -87,6 +87,7 @@ struct work {
     struct store_unit *u; /* NULL until something must be committed */
     size_t n_guard;       /* steps that the guard made */
     bool may_go_direct;
+    bool has_own;       /* a packet to a socket that the session had before */
     bool changes_state; /* more than packets: the session's next message waits for the
                            commit */
     struct work_direct *direct; /* `first_direct` until it is full */

@@ -57,6 +57,14 @@ UPDATE t_lease SET owner_id = NULL, gen = gen + 1, cursor_seq = :cursor_seq, is_
 WHERE session_id = :session_id AND state = 0 AND transport = 0 AND gen = :gen
     AND (owner_id IS NULL OR owner_id = :dead_id);
 
+-- name: poll_ride
+-- in: session_id process_id gen (as read or claimed) cursor_seq; no columns; zero rows changed: the poll was revoked, the answer
+-- does not ride. Of a poll that this process holds, claimed or not.
+UPDATE t_lease SET owner_id = NULL, gen = gen + 1, cursor_seq = :cursor_seq,
+    keep_seq = CASE WHEN :cursor_seq >= replay_seq THEN :cursor_seq ELSE keep_seq END
+WHERE session_id = :session_id AND state = 0 AND transport = 0 AND gen = :gen
+    AND (owner_id IS NULL OR owner_id = :process_id);
+
 -- name: upgrade_claim
 -- in: session_id process_id dead_id due_ms now_ms; out: gen cursor_seq; zero rows: refuse the probe
 UPDATE t_lease SET upgrade_id = :process_id, upgrade_due_ms = :due_ms

@@ -419,6 +419,19 @@ const lastSession = async (world) => ({
   since: (await world.server.value('SELECT max(session_id) FROM session')) ?? 0,
 });
 
+// A session whose poll is parked at that process, and claimed by it.
+async function parkedAt(world, i) {
+  const session = await world.session(1 - i);
+  session.urls = [world.server.entries[i]];
+  session.parked = outcome(polled(session));
+  await until('the poll to be parked', async () =>
+    world.server.value(
+      `SELECT process_id FROM session JOIN socket USING (session_id) WHERE socket = '${session.sioId}'`,
+    ),
+  );
+  return session;
+}
+
 const pollingSteps = [
   {
     name: 'handshake',
@@ -483,26 +496,36 @@ const pollingSteps = [
     name: 'answer to a parked poll',
     writes: ['i_lease_keep', 't_lease'],
     points: [...storePoints, send, sent],
-    async prepare(world, i) {
-      const session = await world.session(1 - i);
-      session.urls = [world.server.entries[i]];
-      session.parked = polled(session);
-      session.parked.catch(() => {});
-      await until('the poll to be parked', async () =>
-        world.server.value(
-          `SELECT process_id FROM session JOIN socket USING (session_id) WHERE socket = '${session.sioId}'`,
-        ),
-      );
-      return session;
-    },
+    prepare: (world, i) => parkedAt(world, i),
     async trigger(world, session) {
       const id = (world.observer.lastAck = (world.observer.lastAck ?? 0) + 1);
       session.name = `tick-${world.n}`;
       await world.observer.send(`2${id}${tickOf(session.name).slice(2)}`);
-      return session.parked;
+      const { value, error } = await session.parked;
+      if (error !== undefined) throw error;
+      return value;
     },
     async check(world, session, other, name, isCommitted, { value }) {
       await gotOnce(world, session, other, name, isCommitted, value);
+    },
+    end: (world, session) => endOf(session),
+  },
+  {
+    // The event's own commit is that of the answer to its sender's poll.
+    name: 'POST with the answer to a parked poll',
+    writes: ['t_packet', 'i_lease_keep'],
+    points: [request_, ...storePoints, send, sent],
+    async prepare(world, i, name) {
+      const session = await parkedAt(world, i);
+      session.name = name;
+      return session;
+    },
+    trigger: (world, session) => session.send(`4277${tickOf(session.name).slice(2)}`),
+    async check(world, session, other, name, isCommitted) {
+      const { value } = await session.parked;
+      if (value !== undefined) assert.deepEqual(value, [`42["tick","${name}"]`, '4377[]']);
+      await world.isInLog(name, isCommitted ? 1 : 0);
+      await world.goesOn(session, other, []);
     },
     end: (world, session) => endOf(session),
   },

@@ -43,6 +43,7 @@ struct fx_outcome {
     bool is_done;
     enum rc rc;
     struct store_lease_result lease;
+    struct store_ride_result ride;
     int64_t sockets[8];
     size_t n_sockets;
     struct {
@@ -61,6 +62,7 @@ fx_copy_outcome(void *arg, const struct store_result *r)
     *o = (struct fx_outcome){.is_done = true,
                              .rc = r->rc,
                              .lease = r->lease,
+                             .ride = r->ride,
                              .n_sockets = r->n_new_sockets,
                              .n_jobs = r->n_jobs,
                              .n_failed = r->n_failed,

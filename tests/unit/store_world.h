@@ -50,6 +50,7 @@ struct world {
     enum rc last_rc;
     char last_error[128];
     int64_t last_unit_seq;
+    struct store_ride_result last_ride;
     void (*on_packet)(struct world *w, struct store_packet *p);
     void (*on_done)(struct world *w, const struct store_result *r);
 };
@@ -88,6 +89,7 @@ world_on_done(void *arg, const struct store_result *r)
     w->n_done++;
     w->last_rc = r->rc;
     w->last_unit_seq = r->last_seq;
+    w->last_ride = r->ride;
     snprintf(w->last_error, sizeof w->last_error, "%s", r->error);
     if (r->last_seq) /* invariant 2 of store.h */
         assert_true(store_last_seq(w->st) >= r->last_seq);

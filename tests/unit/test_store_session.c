@@ -104,6 +104,23 @@ close_session(struct fx_process *p, int64_t session, const char *reason)
     return fx_run(p, u);
 }
 
+/* A POST of the session, with a row, by which the answer of a poll of generation `gen`
+ * goes. */
+static struct fx_outcome
+ride(struct fx_process *p, int64_t session, int64_t post_gen, int64_t gen,
+     struct store_seen seen)
+{
+    struct store_unit *u = store_unit_create();
+    store_unit_guard_post(u, session, post_gen);
+    store_unit_packet(u, FX_TO_ALL, fx_event("[\"y\"]"));
+    store_unit_poll_ride(u, &(struct store_ride){session, gen, seen, 100});
+    return fx_run(p, u);
+}
+
+#define LEASE                                                                            \
+    "SELECT printf('%d %d %d %d %d', cursor_seq, keep_seq, gen, owner_id IS NULL, "      \
+    "(SELECT count(*) FROM t_packet)) FROM t_lease"
+
 /* ---- polls ---- */
 
 static void
@@ -223,6 +240,88 @@ test_replay_keeps_its_rows_until_it_was_answered(void **state)
     FX_ASSERT_INT(&t->a, "SELECT keep_seq FROM t_lease", 2);
     (void)once(&t->a, t->session, o.lease.gen + 1, 0, 10);
     FX_ASSERT_INT(&t->a, "SELECT keep_seq FROM t_lease", 10);
+}
+
+/* ---- answers that ride ---- */
+
+static void
+test_answer_rides_with_the_row_that_it_carries(void **state)
+{
+    struct two *t = *state;
+    struct fx_outcome o = ride(&t->a, t->session, 0, 0, (struct store_seen){0});
+    assert_int_equal(o.rc, RC_OK);
+    assert_int_equal(o.ride.gen, 1);
+    assert_int_equal(o.ride.cursor_seq, o.last_seq);
+    FX_ASSERT_TEXT(&t->a, LEASE, "1 1 1 1 1");
+}
+
+static void
+test_answer_of_a_claimed_poll_rides_in_its_process_only(void **state)
+{
+    struct two *t = *state;
+    struct store_seen none = {0};
+    (void)claim(&t->a, t->session, 0);
+    assert_int_equal(ride(&t->b, t->session, 0, 1, none).ride.gen, 0);
+    FX_ASSERT_TEXT(&t->a, LEASE, "0 0 1 0 1");
+    t->a.w.n_bytes = 0;
+    assert_int_equal(ride(&t->a, t->session, 1, 1, (struct store_seen){1, 0}).ride.gen,
+                     2);
+    FX_ASSERT_TEXT(&t->a, LEASE, "2 2 2 1 2");
+}
+
+static void
+test_post_stands_where_its_poll_was_revoked(void **state)
+{
+    struct two *t = *state;
+    assert_int_equal(once(&t->b, t->session, 0, 0, 0).rc, RC_OK);
+    struct fx_outcome o = ride(&t->a, t->session, 0, 0, (struct store_seen){0});
+    assert_int_equal(o.rc, RC_OK);
+    assert_int_equal(o.ride.gen, 0);
+    FX_ASSERT_TEXT(&t->a, LEASE, "0 0 1 1 1");
+}
+
+static void
+test_nothing_rides_with_a_unit_that_has_no_effects(void **state)
+{
+    struct two *t = *state;
+    struct fx_outcome o = ride(&t->a, t->session, 7, 0, (struct store_seen){0});
+    assert_int_equal(o.rc, RC_CONFLICT);
+    assert_int_equal(o.ride.gen, 0);
+    FX_ASSERT_TEXT(&t->a, LEASE, "0 0 0 1 0");
+}
+
+static void
+test_nothing_rides_past_rows_that_are_not_known(void **state)
+{
+    struct two *t = *state;
+    struct store_seen none = {0};
+    t->a.w.odd_seq = 1; /* of another process, say */
+    assert_int_equal(ride(&t->a, t->session, 0, 0, none).ride.gen, 0);
+    struct store_unit *u = store_unit_create();
+    struct store_packet *p = fx_event("[\"missed\"]");
+    p->kind = STORE_HISTORY;
+    store_unit_packet(u, FX_TO_ALL, p);
+    assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
+    assert_int_equal(ride(&t->a, t->session, 1, 0, (struct store_seen){1, 0}).ride.gen,
+                     0);
+    assert_int_equal(ride(&t->a, t->session, 2, 0, (struct store_seen){3, 0}).ride.gen,
+                     1);
+}
+
+static void
+test_nothing_rides_that_is_more_than_one_answer_takes(void **state)
+{
+    struct two *t = *state;
+    struct store_unit *u = store_unit_create();
+    char body[102];
+    memset(body, 'x', sizeof body - 1);
+    body[sizeof body - 1] = '\0';
+    store_unit_packet(u, FX_TO_ALL, fx_event(body));
+    assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
+    assert_int_equal(ride(&t->a, t->session, 0, 0, (struct store_seen){0}).ride.gen, 0);
+    assert_int_equal(
+        ride(&t->a, t->session, 1, 0, (struct store_seen){2, t->a.w.n_bytes}).ride.gen,
+        1);
 }
 
 /* ---- posts ---- */
@@ -616,6 +715,22 @@ restart(struct belief *who, struct belief *all, size_t n)
         all[i].dead_id = dead_id;
 }
 
+static void
+act_ride(struct two *t, struct belief *b, int64_t *sent)
+{
+    if (!b->has_claim && !b->has_read)
+        return;
+    struct fx_outcome o =
+        ride(b->p, t->session, fx_int(b->p, "SELECT post_gen FROM t_lease"),
+             b->has_claim ? b->gen : b->read_gen,
+             (struct store_seen){INT64_MAX, b->p->w.n_bytes});
+    if (o.ride.gen != 0) {
+        assert_int_equal(b->has_claim ? b->cursor_seq : b->read_cursor_seq, *sent);
+        *sent = o.last_seq;
+    }
+    b->has_claim = b->has_read = false;
+}
+
 /* One random act; *sent: what the client has. Each answer must go on exactly there.
  * False: upgraded, the polls are over. */
 static bool
@@ -624,14 +739,14 @@ act(struct two *t, struct belief *all, int64_t *sent)
     struct belief *b = &all[rand() % 2];
     int64_t newest = newest_row(t);
     struct fx_outcome o;
-    switch (rand() % 9) {
+    struct store_unit *u;
+    switch (rand() % 10) {
     case 0:
-    case 1: {
-        struct store_unit *u = store_unit_create();
+    case 1:
+        u = store_unit_create();
         store_unit_packet(u, FX_TO_ALL, fx_event("[\"x\"]"));
         (void)fx_run(b->p, u);
         break;
-    }
     case 2:
     case 3:
         if (!b->has_read)
@@ -670,6 +785,9 @@ act(struct two *t, struct belief *all, int64_t *sent)
             *sent = newest;
         }
         break;
+    case 9: /* a parked poll, claimed or not yet */
+        act_ride(t, b, sent);
+        break;
     case 8:
         switch (rand() % 8) {
         case 0:
@@ -685,12 +803,11 @@ act(struct two *t, struct belief *all, int64_t *sent)
                 return false;
             }
             break;
-        case 3: {
-            struct store_unit *u = store_unit_create();
+        case 3:
+            u = store_unit_create();
             store_unit_upgrade_reset(u, t->session, t->ws.w.process_id);
             (void)fx_run(b->p, u);
             break;
-        }
         default:
             break;
         }
@@ -737,6 +854,12 @@ main(void)
         T(test_answer_of_an_earlier_claim_of_the_same_process_conflicts),
         T(test_poll_once_with_an_old_generation_conflicts),
         T(test_replay_keeps_its_rows_until_it_was_answered),
+        T(test_answer_rides_with_the_row_that_it_carries),
+        T(test_answer_of_a_claimed_poll_rides_in_its_process_only),
+        T(test_post_stands_where_its_poll_was_revoked),
+        T(test_nothing_rides_with_a_unit_that_has_no_effects),
+        T(test_nothing_rides_past_rows_that_are_not_known),
+        T(test_nothing_rides_that_is_more_than_one_answer_takes),
         T(test_overlapping_post_has_no_effects),
         T(test_post_has_no_effects_after_the_session_closed),
         T(test_post_has_no_effects_after_the_upgrade),

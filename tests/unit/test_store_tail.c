@@ -186,6 +186,41 @@ test_own_unit_waits_for_rows_of_others(void **state)
     assert_string_equal(w->last_body, "[\"own\"]");
 }
 
+/* The answer of a poll of generation `gen` goes with an event. */
+static void
+emit_with_ride(struct world *w, int64_t gen)
+{
+    struct store_unit *u = store_unit_create();
+    world_add_emit(u, "[\"own\"]");
+    store_unit_poll_ride(u, &(struct store_ride){1, gen, store_seen(w->st), 1000});
+    store_unit_submit(w->st, u, world_on_done, w);
+}
+
+/* What the poll has not seen must be known to us: else it could be too much, or not go
+ * out as it is. */
+static void
+test_answer_rides_unless_others_wrote_in_between(void **state)
+{
+    struct world *w = *state;
+    outsider_run(w, "INSERT INTO t_session (eio_sid) VALUES ('a')");
+    outsider_run(w, "INSERT INTO t_lease (session_id) VALUES (1)");
+    emit_with_ride(w, 0);
+    world_emit(w, "[\"later\"]"); /* of the same commit, behind it */
+    world_settle(w);
+    assert_int_equal(world_number(w, "SELECT cursor_seq FROM t_lease"), 1);
+    outsider_run(w, "INSERT INTO t_packet (kind, body) VALUES (2, '[1]')");
+    emit_with_ride(w, 1);
+    world_settle(w);
+    assert_int_equal(w->last_rc, RC_OK);
+    assert_int_equal(w->last_ride.gen, 0);
+    assert_int_equal(world_number(w, "SELECT cursor_seq FROM t_lease"), 1);
+    emit_with_ride(w, 1); /* all was seen meanwhile */
+    world_settle(w);
+    assert_int_equal(w->last_ride.gen, 2);
+    assert_int_equal(w->last_ride.cursor_seq, 5);
+    assert_int_equal(world_number(w, "SELECT cursor_seq FROM t_lease"), 5);
+}
+
 /* Of our own and of others, wherever among them it happens; a unit is done after its
  * rows. */
 static void
@@ -479,6 +514,8 @@ main(void)
             tear_down),
         cmocka_unit_test_setup_teardown(test_own_unit_waits_for_rows_of_others, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_answer_rides_unless_others_wrote_in_between,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_rows_pruned_before_they_were_seen_are_a_horizon, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_nobody_needs_is_pruned, set_up_closed,
