@@ -21,19 +21,32 @@ const CONF = '/etc/siolite/siolite.conf';
 // What systemd does with a socket unit and its service: listens, and starts the program as the service's user.
 const UNITS = { 'siolite-fcgi': {}, 'siolite-ws': {} }; // each gets a port: the network is that of the host
 
+// The socket of siolite-fcgi.socket, which outlives the program: as systemd it starts the service again when it has ended.
+const KEEPER = `import os, socket, sys
+s = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+while True:
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(s.fileno(), 3)
+        os.set_inheritable(3, True)
+        os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+        os.execv(sys.argv[2], sys.argv[2:])
+    os.waitpid(pid, 0)
+`;
+
 describe('the Debian packages', { skip: needsRoot }, () => {
-  let machine;
+  let machine, webPort;
   const programs = {};
   before(async () => {
     build('deb');
-    [UNITS['siolite-fcgi'].port, UNITS['siolite-ws'].port] = await freePorts(2);
+    [UNITS['siolite-fcgi'].port, UNITS['siolite-ws'].port, webPort] = await freePorts(3);
     machine = await Machine.start({ share: folder });
   });
   after(() => machine?.stop());
 
+  const commandOf = async (name) => (await machine.ok(`cat /lib/systemd/system/${name}.service`)).match(/^ExecStart=(.*)$/m)[1].split(' ');
   const startUnit = async (name) => {
-    const unit = await machine.ok(`cat /lib/systemd/system/${name}.service`);
-    const command = unit.match(/^ExecStart=(.*)$/m)[1].split(' ');
+    const command = await commandOf(name);
     const { port } = UNITS[name];
     // systemd-socket-activate keeps the socket for itself until the first connection, then becomes the program.
     const program = machine.start(['systemd-socket-activate', `--listen=127.0.0.1:${port}`, ...command], { user: 'siolite' });
@@ -107,21 +120,37 @@ describe('the Debian packages', { skip: needsRoot }, () => {
 
   it('run as the units say, and lose nothing while they are replaced', async () => {
     await machine.ok('dpkg-deb -R /share/siolite_*.deb /tmp/next && sed -i "s/^Version: .*/Version: 9.9.9-1/" /tmp/next/DEBIAN/control && dpkg-deb -b /tmp/next /tmp/next.deb');
-    await startUnit('siolite-fcgi');
+    const { port } = UNITS['siolite-fcgi'];
+    await machine.ok(`cat >/tmp/keeper.py <<'END'\n${KEEPER}END`);
+    machine.start(['python3', '/tmp/keeper.py', String(port), ...await commandOf('siolite-fcgi')], { user: 'siolite' });
     await startUnit('siolite-ws');
+    await machine.ok(`siolite conf lighttpd --fcgi 127.0.0.1:${port} >/tmp/siolite.conf
+      printf 'server.document-root = "/tmp"\nserver.bind = "127.0.0.1"\nserver.port = ${webPort}\ninclude "siolite.conf"\n' >/tmp/lighttpd.conf`);
+    machine.start(['lighttpd', '-D', '-f', '/tmp/lighttpd.conf'], { user: 'www-data' });
+    await until('lighttpd to listen', () => isListening(webPort));
     const url = `http://127.0.0.1:${UNITS['siolite-ws'].port}`;
     const socket = client(url, 'websocket', { reconnection: true });
-    await within(5000, 'the client to connect', socket.ready);
+    const polling = client(`http://127.0.0.1:${webPort}`, 'polling');
+    await within(5000, 'the clients to connect', Promise.all([socket.ready, polling.ready]));
     const seen = [];
+    const seenByPolls = [];
     socket.on('n', (n) => seen.push(n));
+    polling.on('n', (n) => seenByPolls.push(n));
+    const { id } = polling;
     const emit = (n) => machine.ok(`python3 -c "import sqlite3
 db = sqlite3.connect('/var/lib/siolite/siolite.db', timeout=10)
 db.execute('INSERT INTO emit (event, args) VALUES (?, ?)', ('n', '[${n}]'))
 db.commit()"`, { user: 'siolite' });
     await emit(1);
-    await until('the first event', () => seen.length === 1);
+    await until('the first event', () => seen.length === 1 && seenByPolls.length === 1);
     await machine.ok('dpkg -i /tmp/next.deb');
     assert.match(await machine.ok('dpkg-query -W siolite'), /9\.9\.9/);
+    const before = await machine.ok('pgrep -x siolite.fcgi');
+    await machine.ok('pkill -TERM -x siolite.fcgi');
+    await until('the new siolite.fcgi', async () => {
+      const { code, out } = await machine.run('pgrep -x siolite.fcgi');
+      return code === 0 && out !== before;
+    });
     await stopUnit('siolite-ws');
     await within(5000, 'the client to notice', socket.ended);
     await emit(2); // nobody is connected
@@ -129,9 +158,11 @@ db.commit()"`, { user: 'siolite' });
     await until('what was missed', () => seen.length === 2, 15_000);
     assert.ok(socket.recovered);
     assert.deepEqual(seen, [1, 2]);
+    await until('the same by polls', () => seenByPolls.length === 2);
+    assert.deepEqual([seenByPolls, polling.connected, polling.id], [[1, 2], true, id], 'its session has gone on');
     socket.close();
+    polling.close();
     await stopUnit('siolite-ws');
-    programs['siolite-fcgi'].kill('SIGKILL');
   });
 
   it('leave the data and the configuration when removed, nothing when purged', async () => {
