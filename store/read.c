@@ -197,6 +197,7 @@ read_session(struct store *st, sqlite3_stmt *q, struct store_session *out)
     s.is_told = sqlite3_column_int(q, 15) != 0;
     s.parser = sqlite3_column_int(q, 16);
     s.utf8 = sqlite3_column_int(q, 18);
+    s.poll_ms = sqlite3_column_int64(q, 19);
     *out = s;
     copy_later(&k, conn_column(q, 17), &out->reason);
     copy_now(&k);

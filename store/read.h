@@ -32,6 +32,7 @@ struct store_session {
     int64_t upgrade_id, upgrade_due_ms;
     int64_t ping_ms, due_ms,
         connect_due_ms; /* 0: that deadline does not exist (any more) */
+    int64_t poll_ms;    /* when the poll came that owner_id holds */
     struct str reason;  /* closed: why; borrowed */
 };
 MUST_CHECK enum rc

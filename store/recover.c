@@ -27,7 +27,8 @@ struct taken {
 static enum rc
 end_former(struct store_write *w, struct store_unit *u, const struct store_recover *r)
 {
-    struct store_end e = {r->reason, true, false, r->now_ms};
+    struct store_end e = {
+        .reason = r->reason, .is_recoverable = true, .now_ms = r->now_ms};
     int64_t session_id;
     enum rc rc = store_socket_session(w->conn, r->socket_id, &session_id);
     if (rc == RC_OK && session_id == r->old_session_id)

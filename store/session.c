@@ -216,6 +216,7 @@ run_poll_claim(struct store_write *w, struct store_unit *u, struct store_step *s
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_process_id, w->process_id);
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_gen, s->gen);
     sqlite3_bind_int64(q, STORE_PARAM_poll_claim_dead_id, s->other_id);
+    sqlite3_bind_int64(q, STORE_PARAM_poll_claim_poll_ms, s->now_ms);
     enum rc rc = store_step_change(w, q);
     if (rc != RC_OK)
         return rc;
@@ -226,9 +227,10 @@ run_poll_claim(struct store_write *w, struct store_unit *u, struct store_step *s
 
 void
 store_unit_poll_claim(struct store_unit *u, int64_t session_id, int64_t gen,
-                      int64_t dead_id)
+                      int64_t dead_id, int64_t poll_ms)
 {
     struct lease_step *s = add_lease(u, run_poll_claim, STORE_STEP_GUARD, session_id);
+    s->now_ms = poll_ms;
     s->gen = gen;
     s->other_id = dead_id;
 }
@@ -464,6 +466,7 @@ store_session_end(struct store_write *w, struct store_unit *u, int64_t session_i
     struct store_packet *p = store_packet_create(STORE_CLOSE, e->reason, STR_NONE);
     p->to_kind = STORE_TO_SESSION;
     p->to_id = session_id;
+    p->arg_id = e->poll_ms;
     rc = store_log_append(w, p);
     store_packet_unref(p);
     return rc;
@@ -473,17 +476,21 @@ static enum rc
 run_session_close(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct lease_step *s = (struct lease_step *)step;
-    struct store_end e = {s->reason, s->is_recoverable, false, s->now_ms};
+    struct store_end e = {.reason = s->reason,
+                          .is_recoverable = s->is_recoverable,
+                          .now_ms = s->now_ms,
+                          .poll_ms = s->other_id};
     enum rc rc = store_session_end(w, u, s->session_id, &e);
     return rc == RC_CONFLICT ? RC_OK : rc;
 }
 
 void
 store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
-                         bool is_recoverable, int64_t now_ms)
+                         bool is_recoverable, int64_t now_ms, int64_t poll_ms)
 {
     struct lease_step *s = add_lease(u, run_session_close, 0, session_id);
     s->now_ms = now_ms;
+    s->other_id = poll_ms;
     s->reason = store_step_copy(u, reason);
     s->is_recoverable = is_recoverable;
 }

@@ -265,7 +265,8 @@ static enum rc
 run_socket_end(struct store_write *w, struct store_unit *u, struct store_step *step)
 {
     const struct socket_step *s = (struct socket_step *)step;
-    struct store_end e = {s->text, s->is_lost, false, s->now_ms};
+    struct store_end e = {
+        .reason = s->text, .is_recoverable = s->is_lost, .now_ms = s->now_ms};
     enum rc rc = store_socket_end(w, u, store_step_socket(u, s->socket_id), &e);
     return rc == RC_NOTFOUND ? RC_OK : rc;
 }

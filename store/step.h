@@ -164,6 +164,7 @@ struct store_end {
     bool is_recoverable; /* lost, if it has a recovery id; else gone */
     bool is_told;        /* the client gets a DISCONNECT before */
     int64_t now_ms;
+    int64_t poll_ms; /* store_unit_session_close */
 };
 MUST_CHECK enum rc store_socket_end(struct store_write *w, struct store_unit *u,
                                     int64_t socket_id, const struct store_end *e);

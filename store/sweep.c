@@ -80,7 +80,8 @@ static enum rc
 close_lost_ws(struct store_write *w, struct store_unit *u, const struct bury_step *s,
               int64_t session_id)
 {
-    struct store_end e = {s->reason, s->is_recoverable, false, s->now_ms};
+    struct store_end e = {
+        .reason = s->reason, .is_recoverable = s->is_recoverable, .now_ms = s->now_ms};
     return store_session_end(w, u, session_id, &e);
 }
 

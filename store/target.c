@@ -528,7 +528,7 @@ static enum rc
 end_one(struct store_write *w, struct store_unit *u, int64_t socket_id,
         const struct target_step *s)
 {
-    struct store_end e = {s->text, false, true, s->now_ms};
+    struct store_end e = {.reason = s->text, .is_told = true, .now_ms = s->now_ms};
     int64_t session_id;
     enum rc rc;
     if (!s->is_close) {

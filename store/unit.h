@@ -122,9 +122,10 @@ struct store_session_new {
     int64_t connect_due_ms;
 };
 void store_unit_session_create(struct store_unit *u, const struct store_session_new *s);
-/* gen: as read, with the cursor; dead_id: the owner as read and found dead, else 0. */
+/* gen: as read, with the cursor; dead_id: the owner as read and found dead, else 0;
+ * poll_ms: when the poll came. */
 void store_unit_poll_claim(struct store_unit *u, int64_t session_id, int64_t gen,
-                           int64_t dead_id);
+                           int64_t dead_id, int64_t poll_ms);
 /* Commit before answer (design 4.2). is_ping: this answer carries the ping. */
 void store_unit_poll_answer(struct store_unit *u, int64_t session_id, int64_t gen,
                             int64_t cursor_seq, bool is_ping);
@@ -141,9 +142,10 @@ void store_unit_session_told(struct store_unit *u, int64_t session_id, int64_t c
 
 /* ---- sessions, not guards ---- */
 /* Closes the lease, ends its open sockets (store_unit_socket_end), appends the close row.
- * A session that is closed already, also by this unit, stays as it is. */
+ * A session that is closed already, also by this unit, stays as it is. poll_ms: when the
+ * poll came that is the cause, else 0; the row's arg_id. */
 void store_unit_session_close(struct store_unit *u, int64_t session_id, struct str reason,
-                              bool is_recoverable, int64_t now_ms);
+                              bool is_recoverable, int64_t now_ms, int64_t poll_ms);
 /* The answer to a poll that is parked in this process rides with the unit that makes it:
  * if nobody has changed the lease since (gen), it is free again and the cursor stands
  * behind the last row that was appended so far. The last step. It does not come about,

@@ -335,7 +335,7 @@ apply_session(struct adapter *a, struct store_packet *p)
         return;
     switch (p->kind) {
     case STORE_CLOSE:
-        s->ops->on_close(s, p->body);
+        s->ops->on_close(s, p);
         return;
     case STORE_NOOP:
         s->ops->on_noop(s);

@@ -44,7 +44,7 @@ struct sub_ops {
     void (*on_event)(struct sub *s, struct store_packet *p,
                      struct frame *f); /* a packet that is due */
     void (*on_noop)(struct sub *s);
-    void (*on_close)(struct sub *s, struct str reason);
+    void (*on_close)(struct sub *s, const struct store_packet *p);
     void (*on_empty)(struct sub *s); /* its last socket has ended */
 };
 

@@ -136,7 +136,7 @@ http_close_session(struct engine_http *h, bool is_unknown)
     timers_disarm(&e->timers, &h->timer);
     h->state = HTTP_ANSWERING;
     h->is_unknown = is_unknown;
-    session_close_step(e, u, h->session.session_id, SIO_R_TRANSPORT_ERROR);
+    session_close_for_poll(e, u, h->session.session_id, h->is_post ? 0 : h->begun_ms);
     engine_submit(e, u, on_closed, h);
 }
 

@@ -173,6 +173,10 @@ session_expire_unit(struct engine *e, const struct store_session *s, int64_t now
 /* The same as a step of a unit (a guard: the session is open). */
 void session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
                         enum sio_reason reason);
+/* Transport error, by a poll that came at poll_ms: a poll that came later, wherever it is
+ * held, is refused instead of being told. */
+void session_close_for_poll(struct engine *e, struct store_unit *u, int64_t session_id,
+                            int64_t poll_ms);
 /* When a polling session dies if nothing happens: the earlier of heartbeat and connect
  * deadline. */
 int64_t session_due_ms(const struct cfg *cfg, int64_t ping_ms, int64_t connect_due_ms);
@@ -207,7 +211,9 @@ struct engine_http {
     bool is_post, is_odd;                     /* POST; neither GET nor POST */
     bool is_octets, is_form, is_too_big;      /* post */
     bool is_handshake, is_health, is_unknown; /* is_unknown: http_close_session */
-    bool has_claim;                           /* poll: the lease is ours (session.gen) */
+    bool has_waited; /* post: for a poll that may be on its way */
+    bool is_refused; /* poll: an earlier one closed the session */
+    bool has_claim;  /* poll: the lease is ours (session.gen) */
     bool was_parked; /* poll: it was, until its claim found that the session had moved */
     bool is_noop, is_ping, is_close; /* poll */
     bool is_upgraded; /* poll: an upgrade has begun or is done: look which */

@@ -22,8 +22,8 @@
  *
  * 2. No byte of an answer leaves before the commit that moved the cursor past it.
  *
- * 3. Zero rows at that commit = revoked (closed, taken over): a noop goes out,
- * no data.
+ * 3. Zero rows at that commit = revoked (closed, taken over): no data goes out, but a
+ * noop, or it is tried again if it was never claimed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -44,6 +44,7 @@
 
 static void poll_try(struct engine_http *h);
 static void poll_turn(struct later *l);
+static void retry(struct engine_http *h);
 
 static struct engine_http *
 http_of_sub(struct sub *s)
@@ -145,6 +146,11 @@ static void
 on_answered(void *arg, const struct store_result *r)
 {
     struct engine_http *h = arg;
+    if (r->rc == RC_OK && h->answer == NULL &&
+        h->e->cfg->aborted_poll == CFG_ABORT_STRICT) { /* what it carried is lost */
+        poll_gone(h);
+        return;
+    }
     if (r->rc != RC_OK) { /* invariant 3 */
         due_clear(&h->due);
         h->is_ping = false;
@@ -152,6 +158,11 @@ on_answered(void *arg, const struct store_result *r)
     if (r->rc == RC_CONFLICT && has_moved(h)) {
         http_answer_error(h, EIO_E_BAD_REQUEST,
                           "TRANSPORT_MISMATCH"); /* EIO-POLL-UPGRADED */
+        return;
+    }
+    if (r->rc == RC_CONFLICT && !h->has_claim) { /* another poll, or the end */
+        h->was_parked = true;
+        retry(h);
         return;
     }
     if (r->rc != RC_OK && r->rc != RC_CONFLICT) {
@@ -340,6 +351,10 @@ poll_turn(struct later *l)
         return; /* claim or ride is under way: on_claimed, poll_ridden look */
     if (h->is_upgraded && !look_for_upgrade(h))
         return;
+    if (h->is_refused) {
+        http_answer_empty(h, 400); /* EIO-POLL-OVERLAP, EIO-POLL-ABORT */
+        return;
+    }
     if (!renew_form(h)) {
         engine_later(h->e, l, poll_turn);
         return;
@@ -385,10 +400,11 @@ end_by(struct engine_http *h, struct str reason)
 }
 
 static void
-on_close(struct sub *s, struct str reason)
+on_close(struct sub *s, const struct store_packet *p)
 {
     struct engine_http *h = http_of_sub(s);
-    end_by(h, reason);
+    h->is_refused = p->arg_id != 0 && p->arg_id < h->begun_ms;
+    end_by(h, p->body);
     engine_later(h->e, &h->later, poll_turn);
 }
 
@@ -475,9 +491,7 @@ retry(struct engine_http *h)
     h->is_noop = h->is_ping = h->is_close = h->is_upgraded = false;
     h->has_replay = h->has_claim = false;
     h->session = (struct store_session){0};
-    if (h->answer == NULL)
-        http_free(h);
-    else if (clock_now_ms() - h->begun_ms > TRY_MS)
+    if (clock_now_ms() - h->begun_ms > TRY_MS)
         http_answer_empty(h, 503);
     else
         engine_later(h->e, &h->later, poll_turn);
@@ -525,7 +539,7 @@ claim(struct engine_http *h, int64_t dead_id)
 {
     struct store_unit *u = store_unit_create();
     h->state = HTTP_BUSY;
-    store_unit_poll_claim(u, h->session.session_id, h->session.gen, dead_id);
+    store_unit_poll_claim(u, h->session.session_id, h->session.gen, dead_id, h->begun_ms);
     engine_submit(h->e, u, on_claimed, h);
 }
 
@@ -652,6 +666,27 @@ has_twin(const struct engine_http *h)
            http_of_sub(o)->answer != NULL;
 }
 
+/* Another process holds a poll of this session. Which of the two is the second goes by
+ * when they came, not by which was claimed first; the other one is told by the close row.
+ */
+/* EIO-POLL-OVERLAP */
+static void
+overlap(struct engine_http *h)
+{
+    struct engine *e = h->e;
+    if (h->begun_ms >= h->session.poll_ms) {
+        http_close_session(h, false);
+        return;
+    }
+    struct store_unit *u = store_unit_create();
+    adapter_leave(&e->adapter, &h->sub);
+    due_clear(&h->due);
+    h->state = HTTP_ANSWERING;
+    h->is_close = true;
+    session_close_for_poll(e, u, h->session.session_id, h->begun_ms);
+    engine_submit(e, u, on_told, h);
+}
+
 /* What the session's state alone decides; true: answered, or to be tried again. */
 static bool
 judge(struct engine_http *h, int64_t *dead_id)
@@ -676,7 +711,7 @@ judge(struct engine_http *h, int64_t *dead_id)
                is_releasing(h)) {
         retry(h);
     } else if (s->owner_id != 0 && store_process_is_alive(e->store, s->owner_id)) {
-        http_close_session(h, false); /* EIO-POLL-OVERLAP */
+        overlap(h);
     } else {
         *dead_id = s->owner_id;
         return false;
@@ -707,7 +742,7 @@ poll_try(struct engine_http *h)
     struct engine *e = h->e;
     int64_t max_seq = 0, dead_id = 0;
     h->state = HTTP_BUSY;
-    if (h->answer == NULL) {
+    if (h->answer == NULL && e->cfg->aborted_poll != CFG_ABORT_STRICT) {
         http_free(h);
         return;
     }
@@ -719,6 +754,16 @@ poll_try(struct engine_http *h)
         return;
     }
     rc = store_read_session(e->store, str_of(h->eio_sid), &h->session);
+    if (h->answer == NULL) { /* given up while the store could not be read */
+        store_read_end(e->store);
+        if (rc == RC_BUSY)
+            retry(h);
+        else if (rc == RC_OK && !h->session.is_closed && !h->session.is_websocket)
+            poll_gone(h);
+        else
+            http_free(h);
+        return;
+    }
     bool is_closed = rc == RC_OK && h->session.is_closed;
     bool is_told = !is_closed || h->session.is_told || !is_server_side(h->session.reason);
     if (is_closed && is_told && h->was_parked)
@@ -740,7 +785,7 @@ poll_try(struct engine_http *h)
     }
     h->hold_ms = hold_choose(e);
     store_read_end(e->store);
-    if (rc == RC_OK && is_closed && is_told && h->was_parked) {
+    if (rc == RC_OK && is_closed && is_told && h->was_parked && !h->is_refused) {
         send_answer(h); /* it was here before the end */
     } else if (rc == RC_NOTFOUND || (is_closed && is_told)) {
         http_answer_error(h, EIO_E_SID_UNKNOWN, NULL); /* EIO-SID */
@@ -768,9 +813,10 @@ void
 poll_gone(struct engine_http *h)
 {
     struct engine *e = h->e;
-    if (e->cfg->aborted_poll == CFG_ABORT_STRICT) {
-        session_close(e, h->session.session_id,
-                      SIO_R_TRANSPORT_ERROR); /* EIO-POLL-ABORT */
+    if (e->cfg->aborted_poll == CFG_ABORT_STRICT) { /* EIO-POLL-ABORT */
+        struct store_unit *u = store_unit_create();
+        session_close_for_poll(e, u, h->session.session_id, 1); /* no other is right */
+        engine_submit(e, u, NULL, NULL);
     } else if (h->has_claim) { /* nothing was sent: the cursor stays, the lease is free
                                   again */
         struct store_unit *u = store_unit_create();

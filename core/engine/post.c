@@ -12,6 +12,7 @@
 #include "core/engine/work.h"
 
 #define TEXT_HTML "text/html"
+#define GOODBYE_MS 20 /* so long a poll may be on its way to another process */
 
 static void
 add_guard(struct work *w)
@@ -246,6 +247,38 @@ again(struct later *l)
     buf_fini(&body);
 }
 
+static void
+on_waited(struct timer *t)
+{
+    struct engine_http *h =
+        (struct engine_http *)((char *)t - offsetof(struct engine_http, timer));
+    struct buf body = h->body;
+    h->body = (struct buf){0};
+    h->post_gen = -1; /* a POST that was handled meanwhile was behind this one */
+    h->snapshot = 0;
+    post_body(h, buf_str(&body), false);
+    buf_fini(&body);
+}
+
+/* A client says goodbye in the moment in which it polls, and these two come to different
+ * processes: its GET was the first, and is answered by a noop (EIO-CLOSE-CLIENT). Where a
+ * GET is known there is nothing to wait for. */
+static bool
+waits_for_poll(struct engine_http *h, struct str body)
+{
+    if (h->has_waited || h->session.owner_id != 0 ||
+        !str_eqz(body, h->session.protocol == 4 ? "1" : "1:1") ||
+        map_find(&h->e->adapter.sessions, h->session.session_id) != NULL)
+        return false;
+    h->has_waited = true;
+    h->state = HTTP_BUSY;
+    buf_clear(&h->body);
+    buf_append_str(&h->body, body);
+    h->timer.fn = on_waited;
+    timers_arm(&h->e->timers, &h->timer, clock_now_ms() + GOODBYE_MS);
+    return true;
+}
+
 void
 post_body(struct engine_http *h, struct str body, bool is_too_big)
 {
@@ -264,7 +297,7 @@ post_body(struct engine_http *h, struct str body, bool is_too_big)
     h->session.reason = STR_NONE;
     if (rc == RC_NOTFOUND)
         http_answer_error(h, EIO_E_SID_UNKNOWN, NULL);
-    else if (rc == RC_OK && judge(h, is_too_big))
+    else if (rc == RC_OK && judge(h, is_too_big) && !waits_for_poll(h, body))
         rc = handle(h, body);
     if (rc != RC_OK && rc != RC_NOTFOUND) { /* the store can't be read just now */
         h->state = HTTP_BUSY;

@@ -333,15 +333,29 @@ session_can_choose_parser(const struct store_session *s)
 
 /* ---- closing ---- */
 
+static void
+close_step(struct engine *e, struct store_unit *u, int64_t session_id,
+           enum sio_reason reason, int64_t poll_ms)
+{
+    bool is_recoverable = e->cfg->recovery_ms > 0 && sio_reason_is_recoverable(reason);
+    store_unit_session_close(u, session_id, str_of(sio_reason_text(reason)),
+                             is_recoverable, clock_now_ms(), poll_ms);
+    log_info("engine", "session.close", LOG_I("session", session_id),
+             LOG_Z("reason", sio_reason_text(reason)));
+}
+
 void
 session_close_step(struct engine *e, struct store_unit *u, int64_t session_id,
                    enum sio_reason reason)
 {
-    bool is_recoverable = e->cfg->recovery_ms > 0 && sio_reason_is_recoverable(reason);
-    store_unit_session_close(u, session_id, str_of(sio_reason_text(reason)),
-                             is_recoverable, clock_now_ms());
-    log_info("engine", "session.close", LOG_I("session", session_id),
-             LOG_Z("reason", sio_reason_text(reason)));
+    close_step(e, u, session_id, reason, 0);
+}
+
+void
+session_close_for_poll(struct engine *e, struct store_unit *u, int64_t session_id,
+                       int64_t poll_ms)
+{
+    close_step(e, u, session_id, SIO_R_TRANSPORT_ERROR, poll_ms);
 }
 
 /* EIO-PING-TIMEOUT, SIO-CONNECT-TIMEOUT */

@@ -155,9 +155,9 @@ on_noop(struct sub *s)
 }
 
 static void
-on_close(struct sub *s, struct str reason)
+on_close(struct sub *s, const struct store_packet *p)
 {
-    (void)reason;
+    (void)p;
     ws_end(ws_of_sub(s), SIO_R_NONE); /* the row says that it is closed already */
 }
 

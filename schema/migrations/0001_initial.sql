@@ -163,7 +163,7 @@ CREATE TABLE t_packet (                         -- the log, append-only; no inde
     not_list       TEXT,                        -- the same form: exceptions
     skip_id        INTEGER,                     -- one socket that is left out: all but me
     arg_id         INTEGER,                     -- join, leave, history: the room; connect: the offset after which to replay, NULL:
-                                                -- none
+                                                -- none; close: a poll caused it that came then, later ones are refused
     socket_id      INTEGER,                     -- connect: the socket; the row itself goes to the session, which loads it
     ack_id         INTEGER,                     -- ack: the client's id. An asking row's own id is its seq. history: the join row
     is_ask         INTEGER NOT NULL DEFAULT 0 CHECK (is_ask IN (0, 1)), -- the client is asked to answer

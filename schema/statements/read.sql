@@ -14,15 +14,15 @@ COMMIT;
 -- in: eio_sid; out: as read_session_by_id; at most one row
 SELECT e.session_id, e.protocol, l.state, l.transport, l.is_partial, l.owner_id, l.gen, l.post_gen, l.cursor_seq,
     l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, e.parser,
-    l.reason, e.utf8
+    l.reason, e.utf8, l.poll_ms
 FROM t_session e JOIN t_lease l ON l.session_id = e.session_id WHERE e.eio_sid = :eio_sid;
 
 -- name: read_session_by_id
 -- in: session_id; out: session_id protocol state transport is_partial owner_id gen post_gen cursor_seq upgrade_id
--- upgrade_due_ms ping_ms due_ms connect_due_ms is_pinged is_told parser reason utf8; at most one row
+-- upgrade_due_ms ping_ms due_ms connect_due_ms is_pinged is_told parser reason utf8 poll_ms; at most one row
 SELECT e.session_id, e.protocol, l.state, l.transport, l.is_partial, l.owner_id, l.gen, l.post_gen, l.cursor_seq,
     l.upgrade_id, l.upgrade_due_ms, l.ping_ms, l.due_ms, l.connect_due_ms, l.is_pinged, l.is_told, e.parser,
-    l.reason, e.utf8
+    l.reason, e.utf8, l.poll_ms
 FROM t_session e JOIN t_lease l ON l.session_id = e.session_id WHERE e.session_id = :session_id;
 
 -- name: read_handshake

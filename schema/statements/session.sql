@@ -32,10 +32,10 @@ INSERT INTO t_lease (session_id, transport, owner_id, gen, cursor_seq, keep_seq,
 VALUES (:session_id, :transport, :owner_id, :gen, :cursor_seq, :keep_seq, :connect_due_ms, :ping_ms, :due_ms);
 
 -- name: poll_claim
--- in: session_id process_id gen (as read) dead_id; no columns (RETURNING makes a temporary b-tree: four times the cost;
+-- in: session_id process_id gen (as read) dead_id poll_ms; no columns (RETURNING makes a temporary b-tree: four times the cost;
 -- lease_read follows); zero rows changed: look again. keep_seq stays: rows above the cursor may be needed until the answer is
 -- committed.
-UPDATE t_lease SET owner_id = :process_id, gen = gen + 1
+UPDATE t_lease SET owner_id = :process_id, gen = gen + 1, poll_ms = :poll_ms
 WHERE session_id = :session_id AND state = 0 AND transport = 0 AND gen = :gen AND (owner_id IS NULL OR owner_id = :dead_id);
 
 -- name: lease_read

@@ -128,8 +128,8 @@ END;
 CREATE TRIGGER t_control_row INSTEAD OF INSERT ON t_control
 WHEN new.kind >= 20 AND NOT (new.kind = 23 AND new.arg_id IS NOT NULL)
 BEGIN
-    INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, origin_id, made_ms, body)
-        VALUES (new.kind, new.nsp_id, coalesce(new.to_kind, 0), new.to_id, new.origin_id,
+    INSERT INTO t_packet (kind, nsp_id, to_kind, to_id, arg_id, origin_id, made_ms, body)
+        VALUES (new.kind, new.nsp_id, coalesce(new.to_kind, 0), new.to_id, new.arg_id, new.origin_id,
                 coalesce(new.made_ms, (SELECT now_ms FROM t_now)), new.body);
 END;
 

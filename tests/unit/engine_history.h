@@ -398,7 +398,7 @@ op_close(struct history *h, struct store_unit *u)
     if (!h->sessions[s].is_open)
         return;
     store_unit_session_close(u, h->sessions[s].id, STR("transport close"), is_recoverable,
-                             NOW_MS);
+                             NOW_MS, 0);
     model_close(h, s, is_recoverable);
 }
 

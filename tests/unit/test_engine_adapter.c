@@ -54,9 +54,9 @@ on_noop(struct sub *s)
 }
 
 static void
-on_close(struct sub *s, struct str reason)
+on_close(struct sub *s, const struct store_packet *p)
 {
-    assert_true(str_eqz(reason, "why"));
+    assert_true(str_eqz(p->body, "why"));
     write_down(s, "close");
 }
 

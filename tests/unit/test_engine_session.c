@@ -101,9 +101,9 @@ viewer_on_noop(struct sub *s)
 }
 
 static void
-viewer_on_close(struct sub *s, struct str reason)
+viewer_on_close(struct sub *s, const struct store_packet *p)
 {
-    assert_true(str_eqz(reason, "transport close"));
+    assert_true(str_eqz(p->body, "transport close"));
     ((struct viewer *)((char *)s - offsetof(struct viewer, sub)))->n_closes++;
 }
 

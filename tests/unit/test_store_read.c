@@ -174,7 +174,7 @@ test_closed_session_says_why_and_drops_what_was_half_received(void **state)
     assert_int_equal(s.parser, 0);
     u = store_unit_create();
     store_unit_session_parser(u, t->session, 1);
-    store_unit_session_close(u, t->session, STR("ping timeout"), false, 1);
+    store_unit_session_close(u, t->session, STR("ping timeout"), false, 1, 0);
     (void)fx_store_run(t->st, u);
     assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);
     assert_true(s.is_closed && !s.has_partial && s.parser == 1);
@@ -341,7 +341,7 @@ test_snapshot_does_not_see_later_commits(void **state)
     struct store_unit *u = store_unit_create();
     int64_t before, after;
     assert_int_equal(store_read_begin(t->st, &before), RC_OK);
-    store_unit_session_close(u, t->session, STR("x"), false, 1);
+    store_unit_session_close(u, t->session, STR("x"), false, 1, 0);
     store_unit_packet(u, FX_TO_ALL, fx_event("[]"));
     (void)fx_store_run(t->st, u);
     assert_int_equal(store_read_session_by_id(t->st, t->session, &s), RC_OK);

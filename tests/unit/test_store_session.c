@@ -43,7 +43,7 @@ static struct fx_outcome
 claim_as_read(struct fx_process *p, int64_t session, int64_t gen, int64_t dead_id)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_poll_claim(u, session, gen, dead_id);
+    store_unit_poll_claim(u, session, gen, dead_id, FX_NOW_MS);
     return fx_run(p, u);
 }
 
@@ -100,7 +100,7 @@ static struct fx_outcome
 close_session(struct fx_process *p, int64_t session, const char *reason)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_session_close(u, session, str_of(reason), false, FX_NOW_MS);
+    store_unit_session_close(u, session, str_of(reason), false, FX_NOW_MS, 7);
     return fx_run(p, u);
 }
 
@@ -569,6 +569,7 @@ test_session_closes_once_with_a_job_for_each_socket(void **state)
             s2 = fx_socket(&t->a, t->session, "two");
     struct fx_outcome o = close_session(&t->b, t->session, "ping \"timeout\"");
     assert_int_equal(o.rc, RC_OK);
+    FX_ASSERT_INT(&t->a, "SELECT arg_id FROM t_packet WHERE kind = 20", 7);
     assert_int_equal(o.n_jobs, 2);
     assert_int_equal(o.jobs[0].socket_id, s1);
     assert_int_equal(o.jobs[1].socket_id, s2);

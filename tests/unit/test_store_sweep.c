@@ -60,7 +60,7 @@ static void
 close_session(struct two *t, int64_t session)
 {
     struct store_unit *u = store_unit_create();
-    store_unit_session_close(u, session, STR("x"), false, FX_NOW_MS);
+    store_unit_session_close(u, session, STR("x"), false, FX_NOW_MS, 0);
     assert_int_equal(fx_run(&t->a, u).rc, RC_OK);
 }
 
@@ -96,7 +96,7 @@ test_polls_of_the_dead_are_free_and_their_answers_void(void **state)
     int64_t session = fx_session(&t->a, "sid", false);
     struct store_unit *u = store_unit_create();
     struct fx_outcome claimed;
-    store_unit_poll_claim(u, session, 0, 0);
+    store_unit_poll_claim(u, session, 0, 0, 0);
     claimed = fx_run(&t->ws, u);
     (void)bury(t, 10);
     FX_ASSERT_TEXT(&t->a, "SELECT printf('%d %d', state, owner_id IS NULL) FROM t_lease",

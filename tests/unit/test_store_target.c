@@ -243,7 +243,7 @@ test_connection_gets_rows_while_it_is_open(void **state)
         "3 1 - - -");
     FX_ASSERT_TEXT(&t->a, "SELECT nsp_id FROM t_packet ORDER BY seq DESC LIMIT 1", "2");
     u = store_unit_create();
-    store_unit_session_close(u, t->session, STR("x"), false, FX_NOW_MS);
+    store_unit_session_close(u, t->session, STR("x"), false, FX_NOW_MS, 0);
     (void)fx_run(&t->a, u);
     assert_string_equal(
         route(t, (&(struct store_target){.to = STORE_TO_SESSION, .id = t->session})), "");
