@@ -370,9 +370,8 @@ on_event(struct sub *s, struct store_packet *p, struct frame *f)
 {
     struct engine_http *h = http_of_sub(s);
     (void)f;
-    /* SIO-VOLATILE */
-    bool is_writable = h->state == HTTP_PARKED || h->state == HTTP_RIDING;
-    if (p->is_volatile && (!is_writable || h->due.n > 0))
+    /* SIO-VOLATILE: one makes the poll unwritable for the next */
+    if (p->is_volatile && h->due.n > 0)
         return;
     due_add(&h->due, p);
     engine_later(h->e, &h->later, poll_turn);
