@@ -485,6 +485,7 @@ on_timer(struct timer *t)
 static void
 retry(struct engine_http *h)
 {
+    h->state = HTTP_BUSY;
     adapter_leave(&h->e->adapter, &h->sub);
     due_clear(&h->due);
     h->is_noop = h->is_ping = h->is_close = h->is_upgraded = false;
