@@ -133,7 +133,10 @@ run(struct app_call *c, app_fn *fn, const char *what)
     const struct work_mark mark = work_mark(w);
     enum sio_reason close_reason = w->close_reason;
     bool was_over = w->is_over;
-    bool was_gone = c->k != NULL && c->k->is_gone;
+    struct work_socket *k = c->k;
+    struct work_own own;
+    if (k != NULL)
+        work_own_save(k, &own);
     int64_t start_ms = clock_rough_ms();
     fn(c);
     int64_t took_ms = clock_rough_ms() - start_ms;
@@ -144,6 +147,8 @@ run(struct app_call *c, app_fn *fn, const char *what)
     if (c->error == RC_OK) {
         if (!c->is_part)
             group(c, &mark, what);
+        if (k != NULL)
+            work_own_fini(&own);
         return;
     }
     if (w->u != NULL)
@@ -152,8 +157,8 @@ run(struct app_call *c, app_fn *fn, const char *what)
         store_packet_unref(w->direct[--w->n_direct].p);
     w->close_reason = close_reason;
     w->is_over = was_over;
-    if (c->k != NULL)
-        c->k->is_gone = was_gone;
+    if (k != NULL)
+        work_own_restore(k, &own);
     if (c->error == RC_BUSY) { /* the WAL-index is being written: it is tried again */
         w->is_busy = true;
         return;
@@ -475,8 +480,8 @@ const char *
 app_user(struct app_call *c)
 {
     struct store_socket s;
-    if (c->k != NULL && c->k->has_user)
-        return c->k->user;
+    if (c->k != NULL && c->k->own.has_user)
+        return c->k->own.user;
     if (!c->has_user && read_socket(c, &s) == RC_OK && s.user.len > 0)
         c->user = call_lend_str(c, s.user);
     c->has_user = true;
@@ -493,8 +498,8 @@ const json_t *
 app_data(struct app_call *c)
 {
     struct store_socket s;
-    if (c->k != NULL && c->k->has_data)
-        return c->k->data;
+    if (c->k != NULL && c->k->own.has_data)
+        return c->k->own.data;
     if (c->data == NULL && read_socket(c, &s) == RC_OK && s.data.len > 0)
         c->data = parse(s.data);
     if (c->data == NULL)

@@ -108,7 +108,8 @@ connect_accept(struct work *w, struct work_socket *k)
     if (w->e->cfg->recovery_ms > 0 && w->protocol == 4)
         rnd_id(pid);
     encode_reply(&reply, k->sio_id, str_of(pid));
-    char *data = k->has_data ? json_dumps(k->data, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *data =
+        k->own.has_data ? json_dumps(k->own.data, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     struct store_socket_new s = {
         .session_id = w->session_id,
         .nsp = str_of(k->nsp_name),
@@ -127,12 +128,12 @@ connect_accept(struct work *w, struct work_socket *k)
     buf_fini(&reply);
     k->socket_id = STORE_NEW_SOCKET(w->n_new++);
     load_histories(u, k->app, k->nsp_name);
-    if (k->has_user)
-        store_unit_socket_user(u, k->socket_id, str_of(k->user));
-    if (k->has_expiry)
+    if (k->own.has_user)
+        store_unit_socket_user(u, k->socket_id, str_of(k->own.user));
+    if (k->own.has_expiry)
         user_apply_expiry(w, k);
     struct store_target self = {.nsp = s.nsp, .to = STORE_TO_SOCKET, .id = k->socket_id};
-    for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
+    for (const struct work_room *r = k->own.rooms; r != NULL; r = r->next)
         if (r->is_in && r->is_history)
             store_unit_join_history(u, &self, str_of(r->name));
         else if (r->is_in)
@@ -144,7 +145,7 @@ connect_accept(struct work *w, struct work_socket *k)
 static void
 socket_drop(struct work *w, struct work_socket *k)
 {
-    k->is_gone = true; /* freed with the work; nothing finds it any more */
+    k->own.is_gone = true; /* freed with the work; nothing finds it any more */
     (void)w;
 }
 

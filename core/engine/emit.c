@@ -177,17 +177,17 @@ may_ask(struct app_call *c, const struct app_to *t)
         return false;
     if (t->scope != TO_SENDER || k == NULL)
         return true;
-    is_full = k->n_asks >= n_max;
+    is_full = k->own.n_asks >= n_max;
     enum rc rc = RC_OK;
     if (!is_full && k->socket_id > 0)
-        rc = store_read_owes_answers(c->w->e->store, k->socket_id, n_max - 1 - k->n_asks,
-                                     &is_full);
+        rc = store_read_owes_answers(c->w->e->store, k->socket_id,
+                                     n_max - 1 - k->own.n_asks, &is_full);
     if (rc != RC_OK) {
         call_fail(c, rc, "app_ask: what the socket owes can't be read");
         return false;
     }
     if (!is_full) {
-        k->n_asks++;
+        k->own.n_asks++;
         return true;
     }
     call_fail(c, RC_TOOBIG, "app_ask: the socket owes max_pending_acks answers");

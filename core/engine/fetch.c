@@ -63,7 +63,7 @@ app_rooms(struct app_call *c)
         if (rc != RC_OK && rc != RC_NOTFOUND)
             call_fail(c, rc, "app_rooms: can't be read");
     }
-    for (const struct work_room *r = c->k->rooms; r != NULL; r = r->next) {
+    for (const struct work_room *r = c->k->own.rooms; r != NULL; r = r->next) {
         remove_name(names, r->name);
         if (r->is_in)
             json_array_append_new(names, json_string(r->name));

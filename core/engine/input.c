@@ -17,7 +17,7 @@ leave(struct work *w, struct work_socket *k)
     w->changes_state = true;
     store_unit_socket_end(work_unit(w), k->socket_id, false,
                           str_of(sio_reason_text(SIO_R_CLIENT_NSP)), w->now_ms);
-    k->is_gone = true;
+    k->own.is_gone = true;
 }
 
 static void

@@ -24,21 +24,22 @@ later_wrap_connection(const struct work *w, const struct work_socket *k, size_t 
     json_object_set_new(o, "sio_id", json_string(k->sio_id));
     json_object_set_new(o, "auth", json_string(k->auth));
     json_object_set_new(o, "use", json_integer((json_int_t)number));
-    if (k->has_data)
-        json_object_set(o, "data", k->data);
-    if (k->has_user)
-        json_object_set_new(o, "user", k->user ? json_string(k->user) : json_null());
-    if (k->has_expiry)
-        json_object_set_new(
-            o, "expires",
-            json_pack("[I,b]", (json_int_t)k->expires_ms, (int)k->is_expiry_close));
+    if (k->own.has_data)
+        json_object_set(o, "data", k->own.data);
+    if (k->own.has_user)
+        json_object_set_new(o, "user",
+                            k->own.user ? json_string(k->own.user) : json_null());
+    if (k->own.has_expiry)
+        json_object_set_new(o, "expires",
+                            json_pack("[I,b]", (json_int_t)k->own.expires_ms,
+                                      (int)k->own.is_expiry_close));
     json_t *rooms = json_array();
-    for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
+    for (const struct work_room *r = k->own.rooms; r != NULL; r = r->next)
         if (r->is_in)
             json_array_append_new(rooms, json_string(r->name));
     json_object_set_new(o, "rooms", rooms);
     json_t *histories = json_array();
-    for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
+    for (const struct work_room *r = k->own.rooms; r != NULL; r = r->next)
         if (r->is_in && r->is_history)
             json_array_append_new(histories, json_string(r->name));
     json_object_set_new(o, "histories", histories);
@@ -129,19 +130,19 @@ later_unwrap_connection(struct work *w, const char *nsp_name, const json_t *o)
     k->auth = xstrdup(auth ? auth : "{}");
     json_t *data = json_object_get(o, "data");
     if (data != NULL) {
-        k->data = json_incref(data);
-        k->has_data = true;
+        k->own.data = json_incref(data);
+        k->own.has_data = true;
     }
     const json_t *user = json_object_get(o, "user");
     if (user != NULL) {
-        k->user = json_is_string(user) ? xstrdup(json_string_value(user)) : NULL;
-        k->has_user = true;
+        k->own.user = json_is_string(user) ? xstrdup(json_string_value(user)) : NULL;
+        k->own.has_user = true;
     }
     const json_t *expires = json_object_get(o, "expires");
     if (expires != NULL) {
-        k->has_expiry = true;
-        k->expires_ms = json_integer_value(json_array_get(expires, 0));
-        k->is_expiry_close = json_is_true(json_array_get(expires, 1));
+        k->own.has_expiry = true;
+        k->own.expires_ms = json_integer_value(json_array_get(expires, 0));
+        k->own.is_expiry_close = json_is_true(json_array_get(expires, 1));
     }
     work_rooms_note(k, json_object_get(o, "rooms"));
     size_t i;

@@ -80,14 +80,14 @@ user_run_expiry(struct work *w, const struct work_socket *k)
 void
 user_apply_expiry(struct work *w, const struct work_socket *k)
 {
-    int64_t left_ms = k->expires_ms - w->now_ms;
+    int64_t left_ms = k->own.expires_ms - w->now_ms;
     struct store_field fields[3] = {
         {.name = STR("socket"), .value = {.type = STORE_TEXT, .s = str_of(k->sio_id)}},
         {.name = STR("is_close"),
-         .value = {.type = STORE_INT, .i = k->is_expiry_close ? 1 : 0}},
+         .value = {.type = STORE_INT, .i = k->own.is_expiry_close ? 1 : 0}},
         {.name = STR("expires_s"), .value = {.type = STORE_NULL}},
     };
-    if (k->expires_ms >= 0) {
+    if (k->own.expires_ms >= 0) {
         fields[2].value.type = STORE_REAL;
         fields[2].value.d = left_ms > 0 ? (double)left_ms / 1000.0 : 0;
     }
@@ -105,9 +105,9 @@ app_set_expiry(struct app_call *c, int64_t ms, bool close)
         call_fail(c, RC_INVALID, "app_set_expiry: no socket");
     if (c->error != RC_OK)
         return;
-    k->has_expiry = true;
-    k->expires_ms = ms < 0 ? -1 : c->w->now_ms + ms;
-    k->is_expiry_close = close;
+    k->own.has_expiry = true;
+    k->own.expires_ms = ms < 0 ? -1 : c->w->now_ms + ms;
+    k->own.is_expiry_close = close;
     if (k->socket_id != 0)
         user_apply_expiry(c->w, k);
 }

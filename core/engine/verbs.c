@@ -220,7 +220,7 @@ n_rooms_at_most(struct app_call *c)
         if (rc != RC_OK)
             call_fail(c, rc, "app_join: the rooms can't be read");
     }
-    for (const struct work_room *r = k->rooms; r != NULL; r = r->next)
+    for (const struct work_room *r = k->own.rooms; r != NULL; r = r->next)
         n += r->is_in;
     return n;
 }
@@ -306,7 +306,7 @@ app_disconnect(struct app_to *t, bool close)
     store_unit_disconnect(work_unit(c->w), &target,
                           str_of(sio_reason_text(SIO_R_SERVER_NSP)), close, c->w->now_ms);
     if (t->scope == TO_SENDER) {
-        c->k->is_gone = true;
+        c->k->own.is_gone = true;
         c->w->is_over |= close;
     }
 }
@@ -324,9 +324,9 @@ app_set_data(struct app_call *c, json_t *value)
         free(text);
         return;
     }
-    json_decref(k->data);
-    k->data = value;
-    k->has_data = true;
+    json_decref(k->own.data);
+    k->own.data = value;
+    k->own.has_data = true;
     if (k->socket_id != 0) {
         c->w->changes_state = true;
         store_unit_socket_data(work_unit(c->w), k->socket_id, str_of(text));
@@ -343,9 +343,9 @@ app_set_user(struct app_call *c, const char *user)
     if (c->error != RC_OK)
         return;
     char *copy = user ? xstrdup(user) : NULL;
-    free(k->user);
-    k->user = copy;
-    k->has_user = true;
+    free(k->own.user);
+    k->own.user = copy;
+    k->own.has_user = true;
     if (k->socket_id != 0) {
         c->w->changes_state = true;
         store_unit_socket_user(work_unit(c->w), k->socket_id, str_of(user));

@@ -41,20 +41,49 @@ partial_load(struct partial *part, struct engine *e, const struct store_session 
     return RC_OK;
 }
 
-static void
-socket_free(struct work_socket *k)
+void
+work_own_fini(struct work_own *own)
 {
-    while (k->rooms != NULL) {
-        struct work_room *r = k->rooms;
-        k->rooms = r->next;
+    while (own->rooms != NULL) {
+        struct work_room *r = own->rooms;
+        own->rooms = r->next;
         free(r->name);
         free(r);
     }
+    json_decref(own->data);
+    free(own->user);
+}
+
+void
+work_own_save(const struct work_socket *k, struct work_own *copy)
+{
+    *copy = k->own;
+    json_incref(copy->data);
+    copy->user = copy->user ? xstrdup(copy->user) : NULL;
+    struct work_room **end = &copy->rooms;
+    for (const struct work_room *r = k->own.rooms; r != NULL; r = r->next) {
+        *end = xcalloc(1, sizeof **end);
+        **end = *r;
+        (*end)->name = xstrdup(r->name);
+        end = &(*end)->next;
+    }
+    *end = NULL;
+}
+
+void
+work_own_restore(struct work_socket *k, struct work_own *copy)
+{
+    work_own_fini(&k->own);
+    k->own = *copy;
+}
+
+static void
+socket_free(struct work_socket *k)
+{
+    work_own_fini(&k->own);
     if (k->recovery != NULL)
         free(k->recovery->pid);
     free(k->recovery);
-    json_decref(k->data);
-    free(k->user);
     if (!k->is_borrowed) {
         free(k->nsp_name);
         free(k->sio_id);
@@ -157,14 +186,14 @@ work_socket_add(struct work *w, int64_t socket_id, const char *nsp_name,
 struct work_room *
 work_room_note(struct work_socket *k, const char *room, bool is_in)
 {
-    struct work_room *r = k->rooms;
+    struct work_room *r = k->own.rooms;
     while (r != NULL && strcmp(r->name, room) != 0)
         r = r->next;
     if (r == NULL) {
         r = xcalloc(1, sizeof *r);
         r->name = xstrdup(room);
-        r->next = k->rooms;
-        k->rooms = r;
+        r->next = k->own.rooms;
+        k->own.rooms = r;
     }
     r->is_in = is_in;
     return r;
@@ -193,7 +222,7 @@ work_socket_find(struct work *w, struct str nsp_name)
 {
     struct work_socket *k = w->sockets;
     while (k != NULL &&
-           (k->is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
+           (k->own.is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
         k = k->next;
     for (const struct sub_socket *s = k == NULL && w->sub != NULL ? w->sub->sockets
                                                                   : NULL;
@@ -215,7 +244,7 @@ work_has_ended(const struct work *w, struct str nsp_name)
 {
     const struct work_socket *k = w->sockets;
     while (k != NULL &&
-           (!k->is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
+           (!k->own.is_gone || k->socket_id == 0 || !str_eqz(nsp_name, k->nsp_name)))
         k = k->next;
     return k != NULL;
 }
@@ -225,7 +254,7 @@ work_n_sockets(const struct work *w)
 {
     size_t n = 0;
     for (const struct work_socket *k = w->sockets; k != NULL; k = k->next)
-        n += !k->is_gone;
+        n += !k->own.is_gone;
     for (const struct sub_socket *s = w->sub ? w->sub->sockets : NULL; s != NULL;
          s = s->next)
         n += !is_known(w, s->socket_id);

@@ -25,6 +25,18 @@ struct recovery { /* a lost socket that a CONNECT brings back */
     char *pid; /* SECRET, owned */
 };
 
+/* What this unit has done to a socket so far: its handlers see it before the commit. */
+struct work_own {
+    bool is_gone;   /* ended */
+    int64_t n_asks; /* questions to it */
+    bool has_data, has_user, has_expiry;
+    json_t *data;       /* owned */
+    char *user;         /* owned */
+    int64_t expires_ms; /* -1: never */
+    bool is_expiry_close;
+    struct work_room *rooms; /* owned */
+};
+
 struct work_socket {
     struct work_socket *next;
     int64_t socket_id; /* STORE_NEW_SOCKET(n) while this unit creates it; 0: not accepted
@@ -34,14 +46,7 @@ struct work_socket {
     bool is_borrowed;        /* from the WebSocket's own socket, for this message */
     bool is_inline;          /* the struct is a part of its work */
     const struct app_nsp *app;
-    bool is_gone;   /* this unit ends it */
-    int64_t n_asks; /* own effects: questions to it */
-    bool has_data, has_user, has_expiry;
-    json_t *data; /* own effects, owned */
-    char *user;
-    int64_t expires_ms; /* -1: never */
-    bool is_expiry_close;
-    struct work_room *rooms;
+    struct work_own own;
     struct recovery *recovery; /* owned; NULL: a new socket, or one that is there */
     struct store_group
         *group; /* this unit's that makes it, if that may fail; else NULL */
@@ -117,6 +122,11 @@ bool work_may_fail(const struct work *w, const struct work_mark *m,
 /* The unit, for a step that is no direct packet: creates it with its guard, moves noted
  * direct packets into it. */
 struct store_unit *work_unit(struct work *w);
+/* A deep copy, to go back to where a handler fails: restore frees what came since, and
+ * takes the copy; fini frees a copy that was not needed. */
+void work_own_save(const struct work_socket *k, struct work_own *copy);
+void work_own_restore(struct work_socket *k, struct work_own *copy);
+void work_own_fini(struct work_own *own);
 struct work_socket *work_socket_add(struct work *w, int64_t socket_id,
                                     const char *nsp_name, struct str sio_id);
 struct work_socket *

@@ -68,6 +68,13 @@ describe('limits', { skip: needsOwn }, () => {
       socket.close();
     });
 
+    it(`a handler that fails leaves nothing to the next ones of its payload, ${mode}`, async () => {
+      const peer = await Peer.connect(mode === 'polling' ? 'polling' : 'websocket', server.entries);
+      await peer.send('2["join",["a","b"]]', '2["join",["c","d"]]', '21["rooms"]');
+      await peer.expect('31[["a","b"]]');
+      await peer.close();
+    });
+
     // SIO-ASK-MAX
     it(`max_pending_acks, ${mode}`, async () => {
       const socket = await connect(server.url, mode);
