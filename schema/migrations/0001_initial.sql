@@ -80,6 +80,7 @@ CREATE TABLE t_lease (                          -- the hot half of a session: na
     transport      INTEGER NOT NULL DEFAULT 0 CHECK (transport IN (0, 1)), -- 0 polling, 1 websocket
     owner_id       INTEGER,                     -- process that holds the poll or the WebSocket; no foreign key: may be dead
     gen            INTEGER NOT NULL DEFAULT 0,  -- grows with every claim and answer; an answer commits only with the gen it claimed
+    poll_ms        INTEGER NOT NULL DEFAULT 0,  -- when the poll came that holds it, or held it last: of two, the later is refused
     post_gen       INTEGER NOT NULL DEFAULT 0,  -- grows with every POST that had effects
     cursor_seq     INTEGER NOT NULL DEFAULT 0,  -- everything up to here was sent or was not due
     keep_seq       INTEGER,                     -- rows above this may still be needed; NULL: the owner's last_seq speaks for it

@@ -699,6 +699,35 @@ describe('a poll that has just come', { skip: needsOwn }, () => {
   });
 });
 
+// Two requests under way at once, each to another process.
+describe('requests that meet', { skip: needsOwn }, () => {
+  const both = async (session, first, second) => {
+    const send = (i, options) =>
+      request(main.entries[i], { query: session.query, ...options });
+    return Promise.all([send(0, first), send(1, second)]);
+  };
+
+  // EIO-CLOSE-CLIENT
+  it('a poll and a goodbye', async () => {
+    for (let i = 0; i < 10; i++) {
+      const session = await Polling.connect(main.entries);
+      const answers = await both(session, {}, { method: 'POST', body: '1' });
+      assert.deepEqual(answers.map((a) => [a.status, a.body]), [[200, '6'], [200, 'ok']]);
+    }
+  });
+
+  // EIO-POLL-OVERLAP
+  it('two polls', async () => {
+    for (let i = 0; i < 5; i++) {
+      const session = await Polling.connect(main.entries);
+      const answers = await both(session, {}, {});
+      answers.sort((a, b) => a.status - b.status);
+      assert.deepEqual(answers.map((a) => [a.status, a.body]), [[200, '1'], [400, '']]);
+      await assertGone(session);
+    }
+  });
+});
+
 describe('heartbeat', { concurrency: 16 }, () => {
   const isAbout = (ms, expected) => ms > expected - 150 && ms < expected + 900 * slowness;
 

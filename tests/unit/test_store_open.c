@@ -56,7 +56,7 @@ test_new_database_has_the_schema(void **state)
     assert_int_equal(store_epoch(w->st), 1);
     assert_true(store_process_id(w->st) > 0);
     assert_int_equal(world_number(w, "PRAGMA application_id"), STORE_APPLICATION_ID);
-    assert_int_equal(world_number(w, "PRAGMA user_version"), 3);
+    assert_int_equal(world_number(w, "PRAGMA user_version"), 2);
     assert_int_equal(world_number(w, "SELECT count(*) FROM t_process WHERE front = 'ws'"),
                      1);
     world_close(w);
