@@ -233,7 +233,7 @@ expand(struct engine_http *h)
     }
     due_clear(&h->due);
     h->due = all;
-    h->has_replay = true;
+    h->has_replay = all.n > 0; /* of none: it waits on */
     return RC_OK;
 }
 

@@ -11,7 +11,7 @@ import { call, client, freshNsp, plain, upgraded } from './lib/official.mjs';
 import { quoted } from './lib/outsider.mjs';
 import { needsOwn, startServer } from './lib/server.mjs';
 import { pause, until, within } from './lib/wait.mjs';
-import { Peer } from './lib/wire.mjs';
+import { Peer, Polling } from './lib/wire.mjs';
 
 let server;
 before(async () => {
@@ -122,6 +122,32 @@ describe('a room with a history', { skip: needsOwn, concurrency: 4 }, () => {
       );
       socket.close();
     }
+    speaker.close();
+  });
+
+  // SIO-HISTORY
+  it('is given to a poll that had waited after a history that was none of its own', async () => {
+    const nsp = freshNsp();
+    const speaker = await connect(0, 'websocket', nsp);
+    const session = await Polling.open(server.entries[0]);
+    await session.send(`40${nsp},`);
+    const [reply] = await session.receive();
+    const { sid } = JSON.parse(reply.slice(reply.indexOf('{')));
+    await session.send(`42${nsp},7["join","talk-in"]`);
+    assert.deepEqual(await session.receive(), [`43${nsp},7[]`]);
+    await call(speaker, 'join', 'talk-new');
+    for (const room of ['talk-in', 'talk-new']) await call(speaker, 'say', room, 'said', room);
+    assert.equal((await session.receive()).length, 1);
+    const join = (to, room) =>
+      server.sql(`INSERT INTO room_join (nsp, ${to}, room, is_history) VALUES ('${nsp}', ${to === 'socket' ? `'${sid}'` : 1}, '${room}', 1)`);
+    await join('is_all', 'talk-in'); // the speaker's
+    const parked = session.poll();
+    await until('the poll to be parked', () =>
+      server.value(`SELECT process_id FROM session JOIN socket USING (session_id) WHERE socket = '${sid}'`));
+    await join('socket', 'talk-new');
+    const { body } = await parked;
+    assert.ok(body.startsWith(`42${nsp},["said","talk-new"`), body);
+    await session.post('1');
     speaker.close();
   });
 
