@@ -116,12 +116,14 @@ export class Sidecar {
     const fields = readFileSync(`/proc/${this.pid}/stat`, "utf8").split(") ")[1].split(" ");
     return Number(fields[11]) + Number(fields[12]);
   }
-  /** SIGTERM, and the exit status. */
-  async stop(signal = "SIGTERM") {
+  /** SIGTERM, and the exit status. Lines at level error are failures, but for those that `allowErrors` matches. */
+  async stop(signal = "SIGTERM", { allowErrors } = {}) {
     this.child.kill(signal);
     const end = await within(this.ended, "the end of siolite-ws", 20000);
     if (end.code !== 0) console.error(this.log.all.slice(-50).join("\n"));
     rmSync(this.dir, { recursive: true, force: true });
+    const wrong = this.log.all.filter((line) => /^\S+ error |Assertion|runtime error: |ERROR: \w+Sanitizer/.test(line) && !allowErrors?.test(line));
+    if (wrong.length > 0) throw new Error(`siolite-ws logged:\n${wrong.join("\n")}`);
     return end;
   }
   connect(options = {}) {
