@@ -187,6 +187,32 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
     assert.equal(await server.value(`SELECT reason FROM disconnect WHERE socket = '${id}'`), 'server namespace disconnect');
   });
 
+  it('the other statements, as written there', async () => {
+    const others = blocks.filter(({ sql }) => !/^(SELECT|INSERT)/i.test(sql));
+    assert.ok(others.some(({ sql }) => /^BEGIN/.test(sql)) && others.some(({ sql }) => /^CREATE TRIGGER/.test(sql)));
+    // In a transaction that is taken back: the trigger would stay.
+    for (const { sql } of others) {
+      const text = live(sql, people.bob.id);
+      await server.sql(/^BEGIN/.test(text) ? text : `BEGIN; ${text}; ROLLBACK`);
+    }
+    await server.sql(find('INTO ask_cancel ').sql);
+    assert.equal(await server.value("SELECT count(*) FROM ask WHERE name = 'vote 1'"), 0);
+    const inline = [...page.replace(/^```[^]*?^```$/gm, '').matchAll(/`((?:SELECT|INSERT|DELETE|UPDATE) [^`]+)`/g)]
+      .map(([, sql]) => sql.replace(/\s+/g, ' ')).filter((sql) => / (WHERE|VALUES) /.test(sql)); // whole ones
+    assert.ok(inline.length >= 4, `${inline.length} statements in the text`);
+    for (const sql of inline) await server.sql(sql);
+    assert.equal(await server.value("SELECT count(*) FROM ban WHERE user = 'mallory'"), 0);
+    assert.equal(await server.value('SELECT count(*) FROM bound'), 0);
+  });
+
+  it('a wrong INSERT is answered as the page shows', async () => {
+    const shown = [...page.matchAll(/^sqlite> (INSERT .*);\nRuntime error: (.*) \(19\)$/gm)];
+    assert.equal(shown.length, 3);
+    for (const [, sql, text] of shown) {
+      await assert.rejects(server.sql(live(sql, people.bob.id)), ({ stderr }) => stderr.includes(text), sql);
+    }
+  });
+
   it('a wrong INSERT names the column, and what is allowed', async () => {
     const id = people.bob.id;
     for (const [statement, column, allowed] of [

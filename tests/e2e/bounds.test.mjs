@@ -75,7 +75,16 @@ describe('what grows', { skip: needsOwn }, () => {
     await shell.run('SELECT count(*) FROM t_packet');
     const stop = load(sockets[2]);
     const end = Date.now() + READER_MS;
-    await until('the time of the reader to be over', () => Date.now() >= end, READER_MS + 5000);
+    let most = 0;
+    await until(
+      'the time of the reader to be over',
+      async () => {
+        most = Math.max(most, await logRows());
+        return Date.now() >= end;
+      },
+      READER_MS + 5000,
+    );
+    assert.ok(most < LOG_MAX, `${most} rows in the log while somebody reads`);
     await shell.run('COMMIT');
     const before = received;
     await until('the WAL to be small again', () => walBytes() <= WAL_MAX, 30_000 * slowness);

@@ -4,7 +4,9 @@
 // sends its clients away so that they come back at once, and a session outlives all programs.
 
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { build } from './lib/npm.mjs';
 import { needsOwn, startServer } from './lib/server.mjs';
 import { call, client, connect, next } from './lib/official.mjs';
 import { slowness, pause, until, within } from './lib/wait.mjs';
@@ -159,11 +161,11 @@ describe('SIGTERM of a sidecar', { skip: needsOwn }, () => {
     assert.deepEqual(await sockets[3].call('message-with-ack', 1), [1]);
     for (const socket of sockets.slice(0, 3)) {
       assert.equal(
-        typeof (await until(
+        await until(
           'a reason',
           async () => (await sockets[3].call('reason-of', socket.sioId))[0],
-        )),
-        'string',
+        ),
+        'server shutting down',
       );
     }
     assert.deepEqual(await upgrades(), ['websocket'], 'the other sidecar lives');
@@ -289,6 +291,47 @@ describe('a mass death', { skip: needsOwn }, () => {
     assert.equal(await crowd.value('SELECT count(*) FROM t_process'), 1);
     await crowd.ws[0].start();
     await crowd.ready();
+  });
+
+  // SIO-DISCONNECT
+  it('has the effects of its handlers once, also when one who runs them dies too', async () => {
+    const chat = await startServer({ ws: 3, app: path.join(build, 'apps/chat.so') });
+    try {
+      const enter = async (url, name) => {
+        const peer = await Peer.open('websocket', url);
+        await peer.send('0');
+        peer.sioId = JSON.parse((await peer.next('the CONNECT reply')).slice(1)).sid;
+        assert.deepEqual(await peer.call('name', name), [null]);
+        assert.equal((await peer.call('enter', 'hall'))[0], null);
+        return peer.sioId;
+      };
+      const watcher = await Peer.open('websocket', chat.sidecars[2]);
+      await watcher.send('0');
+      await watcher.next('the CONNECT reply');
+      await watcher.call('name', 'watcher');
+      await watcher.call('enter', 'hall');
+      const many = [];
+      for (let i = 0; i < 60; i++) many.push(await enter(chat.sidecars[i % 2], `p${i}`));
+      const left = [];
+      const seeOne = async () => {
+        const said = await watcher.inbox.find('who has left', (p) => /^2\["left"/.test(p));
+        left.push(JSON.parse(said.slice(1))[2]);
+      };
+      await chat.ws[0].kill();
+      await seeOne();
+      // Some of the jobs of the first one may be theirs.
+      await Promise.all([chat.ws[1].kill(), chat.fcgi[0].kill()]);
+      while (left.length < many.length) await seeOne();
+      assert.deepEqual(left.sort(), many.sort());
+      await until('no job to be left', async () => (await chat.value('SELECT count(*) FROM t_job')) === 0);
+      await watcher.call('enter', 'hall'); // whatever came before its answer is here
+      assert.ok(!watcher.inbox.take().some((p) => /^2\["left"/.test(p)), 'nobody leaves twice');
+      assert.equal(await chat.value(`SELECT n_members FROM room WHERE room = 'hall'`), 1);
+      await watcher.close();
+      await Promise.all([chat.ws[0], chat.ws[1], chat.fcgi[0]].map((program) => program.start()));
+    } finally {
+      await chat.stop();
+    }
   });
 
   it('of 900 sockets by one INSERT is done at once', async () => {

@@ -179,7 +179,7 @@ for (const transport of ['polling', 'websocket']) {
         // The reference says `forced close` over WebSocket and into a parked poll, else
         // `forced server close`.
         const reason = await reasonOf(main, peer.sioId);
-        assert.match(reason, /^forced (server )?close$/);
+        assert.match(reason, isExternal ? /^forced (server )?close$/ : /^forced server close$/);
       });
     }
 
@@ -415,6 +415,9 @@ for (const transport of ['polling', 'websocket']) {
       '3{}',
       '31{}',
       '31"a"',
+      '4[1]',
+      '4null',
+      '4true',
       '1"a"',
       '1{}',
       '7',
@@ -557,6 +560,15 @@ for (const transport of ['polling', 'websocket']) {
         assert.equal(await reasonOf(main, peer.sioId), 'forced close');
       });
     }
+
+    // SIO-PARSE
+    it('ends every namespace of the connection for what cannot be read: forced close', async () => {
+      const peer = await connect();
+      const id = await peer.join('/custom');
+      await peer.sendBad('2/custom,{}');
+      await peer.expectClosed();
+      for (const one of [peer.sioId, id]) assert.equal(await reasonOf(main, one), 'forced close');
+    });
 
     it('forgets a half-received event with its connection', async () => {
       const peer = await connect();
