@@ -14,6 +14,7 @@ import { slowness, until } from './lib/wait.mjs';
 
 const READER_MS = process.env.SIOLITE_LONG ? 60_000 : 10_000;
 const WAL_MAX = 64 * 1024 * 1024; // journal_size_limit
+const WAL_EACH = 40_000; // for a broadcast of 1 kB, if each were a commit of its own
 const LOG_MAX = 20_000; // rows that may wait for a slice of pruning
 const LOG_REST = 2000; // what pruning leaves: it keeps the newest 1000 rows
 
@@ -69,12 +70,13 @@ describe('what grows', { skip: needsOwn }, () => {
     await until('the rest to be pruned', async () => (await logRows()) < LOG_REST, 20_000);
   });
 
-  it('a reader that stays open holds them only as long as it stays', async () => {
+  it('a reader that stays open holds the WAL alone, and only as long as it stays', async (t) => {
     const shell = new SqliteShell(server.db);
     await shell.run('BEGIN');
     await shell.run('SELECT count(*) FROM t_packet');
     const stop = load(sockets[2]);
     const end = Date.now() + READER_MS;
+    const [wal, first] = [walBytes(), received];
     let most = 0;
     await until(
       'the time of the reader to be over',
@@ -85,6 +87,10 @@ describe('what grows', { skip: needsOwn }, () => {
       READER_MS + 5000,
     );
     assert.ok(most < LOG_MAX, `${most} rows in the log while somebody reads`);
+    // It can't begin anew, but grows by what is written only.
+    const [grown, n] = [walBytes() - wal, (received - first) / 3];
+    t.diagnostic(`${n} broadcasts, ${most} rows at most, the WAL has grown by ${Math.round(grown / n)} bytes for each`);
+    assert.ok(grown < n * WAL_EACH, `${n} broadcasts, and ${grown} bytes more of WAL`);
     await shell.run('COMMIT');
     const before = received;
     await until('the WAL to be small again', () => walBytes() <= WAL_MAX, 30_000 * slowness);
