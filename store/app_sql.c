@@ -5,9 +5,9 @@
  *
  * 1. An application's statement can't leave its unit: transactions, ATTACH and PRAGMA are
  * refused when it is prepared, and a unit with such a step runs in a SAVEPOINT.
- * 2. None runs longer than 50 ms (store_value_run): it would hold the write lock, or the
- * loop. SQLite rolls back the whole transaction when it interrupts a write; the batch is
- * then redone without the offender. All of a unit have 250 ms together (unit.c).
+ * 2. None uses more than 50 ms of CPU (store_value_run): it would hold the write lock, or
+ * the loop. SQLite rolls back the whole transaction when it interrupts a write; the batch
+ * is then redone without the offender. All of a unit have 250 ms together (unit.c).
  * 3. Its failure is RC_INVALID with SQLite's text; a full disk stays RC_IO.
  *
  * Migrations and additions: loop thread, before units run. Selects: loop thread. Steps:

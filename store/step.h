@@ -92,8 +92,8 @@ store_step_note_job_take(struct store_unit *u,
 void store_step_note_more(struct store_unit *u);       /* result->has_more */
 /* Has the unit time left for the application's SQL? If not, its error says so. */
 bool store_step_has_time(struct store_unit *u);
-/* The application's SQL has taken so long. */
-void store_step_note_time(struct store_unit *u, int64_t ms);
+/* The application's SQL has taken so much CPU time. */
+void store_step_note_time(struct store_unit *u, int64_t cpu_us);
 /* Did the answer count that the last store_unit_answer() gave? */
 void store_step_note_answer(struct store_unit *u, bool has_counted);
 bool store_step_has_answered(const struct store_unit *u);

@@ -14,7 +14,7 @@
  * 5. A failure that took the whole transaction along (RAISE(ROLLBACK), an interrupt) has
  * the batch run again without that group. A unit may do so LOST_MAX times: then all its
  * groups that may fail are left out.
- * 6. The application's SQL has APP_MS_MAX in one run of a unit, all its statements
+ * 6. The application's SQL has APP_US_MAX in one run of a unit, all its statements
  * together: a message may have many events in it, and everybody waits for the write lock
  * meanwhile. What comes behind is left out, without being begun.
  *
@@ -38,7 +38,7 @@ enum {
     ARENA_CHUNK_BYTES = 4096,
     ERROR_BYTES = 240,
     LOST_MAX = 3,
-    APP_MS_MAX = 250,
+    APP_US_MAX = 250000,
     UNTRIED_TOLD_MAX = 1000 /* app_error has no more rows */
 };
 #define OUT_OF_TIME "not run: the SQL of the same message has taken 250 ms"
@@ -59,7 +59,7 @@ struct store_unit {
     size_t n_found;           /* its number */
     unsigned n_lost;          /* transactions that its groups took along */
     unsigned n_untried;       /* groups that are left out for want of time */
-    int64_t app_ms;           /* what the application's SQL has taken in this run */
+    int64_t app_us;           /* what the application's SQL has taken in this run */
     bool is_lost;             /* the last run did */
     bool has_answered;        /* the last answer counted */
     bool is_own_fault;        /* the step that ran last was none that may fail */
@@ -187,7 +187,7 @@ clear_result(struct store_unit *u)
     u->result.has_more = false;
     u->result.error = "";
     u->is_lost = false;
-    u->app_ms = 0;
+    u->app_us = 0;
 }
 
 void
@@ -315,16 +315,16 @@ store_step_has_answered(const struct store_unit *u)
 bool
 store_step_has_time(struct store_unit *u)
 {
-    if (u->app_ms < APP_MS_MAX)
+    if (u->app_us < APP_US_MAX)
         return true;
     store_step_error(u, "%s", OUT_OF_TIME);
     return false;
 }
 
 void
-store_step_note_time(struct store_unit *u, int64_t ms)
+store_step_note_time(struct store_unit *u, int64_t cpu_us)
 {
-    u->app_ms += ms;
+    u->app_us += cpu_us;
 }
 
 struct store_lease_result *
@@ -547,7 +547,7 @@ run_group(struct store_write *w, struct store_unit *u, struct store_group *g)
     enum rc rc = RC_OK;
     if (g->needs && g->needs->is_dropped)
         g->is_dropped = true;
-    if (!g->is_dropped && g->is_risky && u->app_ms >= APP_MS_MAX)
+    if (!g->is_dropped && g->is_risky && u->app_us >= APP_US_MAX)
         leave_untried(u, g);
     if (!g->is_dropped)
         rc = try_group(w, u, g);

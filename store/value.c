@@ -12,7 +12,7 @@
 #include "core/base/clock.h"
 #include "store/step.h"
 
-enum { DEADLINE_US = 50000, PROGRESS_OPS = 2000 };
+enum { CPU_US_MAX = 50000, PROGRESS_OPS = 2000 };
 
 void
 store_value_bind_one(sqlite3_stmt *q, int at, const struct store_value *v)
@@ -73,7 +73,7 @@ read_value(sqlite3_stmt *q, int column, struct store_value *out)
 static int
 on_progress(void *arg)
 {
-    return clock_now_us() > *(const int64_t *)arg;
+    return clock_cpu_us() > *(const int64_t *)arg;
 }
 
 enum rc
@@ -82,7 +82,7 @@ store_value_run(struct store_conn *c, sqlite3_stmt *q, bool is_bounded, store_ro
 {
     int n_columns = sqlite3_column_count(q);
     struct store_value *row = xmalloc((size_t)(n_columns + 1) * sizeof *row);
-    int64_t due_us = clock_now_us() + DEADLINE_US;
+    int64_t due_us = clock_cpu_us() + CPU_US_MAX;
     enum rc rc;
     if (is_bounded)
         sqlite3_progress_handler(c->db, PROGRESS_OPS, on_progress, &due_us);
@@ -102,9 +102,9 @@ store_value_run(struct store_conn *c, sqlite3_stmt *q, bool is_bounded, store_ro
 enum rc
 store_value_run_app(struct store_write *w, struct store_unit *u, sqlite3_stmt *q)
 {
-    int64_t from_ms = clock_now_ms();
+    int64_t from_us = clock_cpu_us();
     enum rc rc = store_value_run(w->conn, q, true, NULL, NULL);
-    store_step_note_time(u, clock_now_ms() - from_ms);
+    store_step_note_time(u, clock_cpu_us() - from_us);
     return rc;
 }
 

@@ -12,7 +12,8 @@
 void store_value_bind_one(sqlite3_stmt *q, int at, const struct store_value *v);
 /* The parameters 1 to n; borrowed until the statement is done. */
 void store_value_bind(sqlite3_stmt *q, const struct store_value *values, size_t n);
-/* Runs it to its end; `fn` gets its rows and may be NULL. is_bounded: for 50 ms at most;
+/* Runs it to its end; `fn` gets its rows and may be NULL. is_bounded: for 50 ms of
+ * CPU time at most, so that a machine that is held up makes nothing fail;
  * SQLite rolls back the whole transaction where it interrupts a write. */
 MUST_CHECK enum rc store_value_run(struct store_conn *c, sqlite3_stmt *q, bool is_bounded,
                                    store_row_fn *fn, void *arg);

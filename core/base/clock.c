@@ -41,6 +41,13 @@ clock_now_us(void)
 }
 
 int64_t
+clock_cpu_us(void)
+{
+    struct timespec ts = read_clock(CLOCK_THREAD_CPUTIME_ID);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t
 clock_rough_ms(void)
 {
     struct timespec ts = read_clock(CLOCK_MONOTONIC_COARSE);

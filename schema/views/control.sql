@@ -44,6 +44,8 @@ CREATE VIEW room_join AS
 CREATE TRIGGER room_join_insert INSTEAD OF INSERT ON room_join
 BEGIN
     SELECT CASE
+        WHEN new.is_all NOT IN (0, 1)
+            THEN RAISE(ABORT, 'room_join.is_all: must be 0 or 1')
         WHEN (new.socket IS NOT NULL) + (new.in_room IS NOT NULL) + (new.user IS NOT NULL) + coalesce(new.is_all, 0) <> 1
             THEN RAISE(ABORT, 'room_join: exactly one of socket, in_room, user and is_all = 1 says who')
         WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE (new.nsp IS NULL AND new.socket IS NOT NULL) OR name = coalesce(new.nsp, '/'))
@@ -52,8 +54,6 @@ BEGIN
             THEN RAISE(ABORT, 'room_join.in_room: must be text (a room or a socket id)')
         WHEN typeof(new.user) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'room_join.user: must be text')
-        WHEN new.is_all NOT IN (0, 1)
-            THEN RAISE(ABORT, 'room_join.is_all: must be 0 or 1')
         WHEN new.is_history NOT IN (0, 1)
             THEN RAISE(ABORT, 'room_join.is_history: must be 0 or 1')
         WHEN new.socket IS NOT NULL AND (typeof(new.socket) <> 'text' OR NOT EXISTS (
@@ -104,6 +104,8 @@ CREATE VIEW room_leave AS
 CREATE TRIGGER room_leave_insert INSTEAD OF INSERT ON room_leave
 BEGIN
     SELECT CASE
+        WHEN new.is_all NOT IN (0, 1)
+            THEN RAISE(ABORT, 'room_leave.is_all: must be 0 or 1')
         WHEN (new.socket IS NOT NULL) + (new.in_room IS NOT NULL) + (new.user IS NOT NULL) + coalesce(new.is_all, 0) <> 1
             THEN RAISE(ABORT, 'room_leave: exactly one of socket, in_room, user and is_all = 1 says who')
         WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE (new.nsp IS NULL AND new.socket IS NOT NULL) OR name = coalesce(new.nsp, '/'))
@@ -112,8 +114,6 @@ BEGIN
             THEN RAISE(ABORT, 'room_leave.in_room: must be text (a room or a socket id)')
         WHEN typeof(new.user) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'room_leave.user: must be text')
-        WHEN new.is_all NOT IN (0, 1)
-            THEN RAISE(ABORT, 'room_leave.is_all: must be 0 or 1')
         WHEN typeof(new.socket) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'room_leave.socket: must be the id of a socket')
         WHEN typeof(new.room) <> 'text'
@@ -146,6 +146,8 @@ CREATE VIEW kick AS
 CREATE TRIGGER kick_insert INSTEAD OF INSERT ON kick
 BEGIN
     SELECT CASE
+        WHEN new.is_all NOT IN (0, 1)
+            THEN RAISE(ABORT, 'kick.is_all: must be 0 or 1')
         WHEN (new.socket IS NOT NULL) + (new.in_room IS NOT NULL) + (new.user IS NOT NULL) + coalesce(new.is_all, 0) <> 1
             THEN RAISE(ABORT, 'kick: exactly one of socket, in_room, user and is_all = 1 says who')
         WHEN NOT EXISTS (SELECT 1 FROM t_nsp WHERE (new.nsp IS NULL AND new.socket IS NOT NULL) OR name = coalesce(new.nsp, '/'))
@@ -154,8 +156,6 @@ BEGIN
             THEN RAISE(ABORT, 'kick.in_room: must be text (a room or a socket id)')
         WHEN typeof(new.user) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'kick.user: must be text')
-        WHEN new.is_all NOT IN (0, 1)
-            THEN RAISE(ABORT, 'kick.is_all: must be 0 or 1')
         WHEN typeof(new.socket) NOT IN ('text', 'null')
             THEN RAISE(ABORT, 'kick.socket: must be the id of a socket')
         WHEN new.is_close NOT IN (0, 1)

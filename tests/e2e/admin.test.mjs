@@ -236,6 +236,7 @@ describe('docs/admin.md', { skip: needsOwn }, () => {
       [`kick (socket) VALUES (NULL)`, 'kick', 'exactly one of socket, in_room, user and is_all'],
       [`kick (socket, is_close) VALUES ('${id}', 2)`, 'kick.is_close', 'must be 0 or 1'],
       [`kick (socket, is_all) VALUES ('${id}', 'no')`, 'kick.is_all', 'must be 0 or 1'],
+      [`kick (is_all) VALUES (2)`, 'kick.is_all', 'must be 0 or 1'],
       [`kick (socket) VALUES (7)`, 'kick.socket', 'must be the id of a socket'],
       [`kick (socket, note) VALUES ('${id}', 7)`, 'kick.note', 'must be text or NULL'],
       ...['room_join', 'room_leave'].flatMap((view) => [

@@ -31,7 +31,7 @@ run_sql(struct store_write *w, struct store_unit *u, struct store_step *step)
     int64_t due_us = clock_now_us() + 10000;
     int n;
     if (strcmp(sql, "slow") == 0) {
-        store_step_note_time(u, 100);
+        store_step_note_time(u, 100000);
         return store_step_has_time(u) ? RC_OK : RC_INVALID;
     }
     if (strcmp(sql, "refuse") == 0) {
